@@ -1,0 +1,80 @@
+import resource
+import time
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+from lightning.pytorch.callbacks import Checkpoint
+
+from callbacks.files import write_csv
+
+
+class EpochTable(Checkpoint):
+    """Writes metrics.csv, one row an epoch: all logged values, seconds, images a second, peak memory.
+
+    The rows travel in the checkpoint, so that a resumed run goes on from those of its checkpoint; Lightning's CSVLogger
+    would delete the file. (It is a `Checkpoint` because Lightning calls these last in an epoch, when the classifier has
+    logged everything.)
+
+    Args:
+        path: Of the file; None keeps the rows in memory only.
+    """
+
+    def __init__(self, path: Path | None) -> None:
+        self.path = path
+        self.rows: list[dict[str, float]] = []
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start the clock."""
+        self._start = time.perf_counter()
+        self._train_seconds: float | None = None
+        self._images = 0
+
+    def on_train_batch_end(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
+    ) -> None:
+        """Count images."""
+        self._images += len(batch["label"]) * trainer.world_size
+
+    def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Stop the clock of the training part; validation is inside Lightning's training epoch."""
+        if trainer.state.fn == "fit" and not trainer.sanity_checking:
+            self._train_seconds = time.perf_counter() - self._start
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Add the row and write the file."""
+        total = time.perf_counter() - self._start
+        seconds = self._train_seconds or total
+        row = {"epoch": trainer.current_epoch, "step": trainer.global_step}
+        row |= {name: value.item() for name, value in sorted(trainer.callback_metrics.items())}
+        row |= {"train_seconds": seconds, "epoch_seconds": total, "images_per_second": self._images / seconds}
+        row |= {"peak_memory_mb": peak_memory_mb()}
+        self.rows.append(row)
+        if trainer.is_global_zero and self.path and not trainer.fast_dev_run:
+            header = list(dict.fromkeys(name for row in self.rows for name in row))
+            write_csv(self.path, header, ([f"{row[name]:.7g}" if name in row else "" for name in header] for row in self.rows))
+        if trainer.is_global_zero:
+            self._say(trainer, row)
+
+    def state_dict(self) -> dict[str, Any]:
+        """The rows so far."""
+        return {"rows": self.rows}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Go on from the rows of a checkpoint."""
+        self.rows = state_dict["rows"]
+
+    @staticmethod
+    def _say(trainer: L.Trainer, row: dict[str, float]) -> None:
+        numbers = {name: row.get(name, float("nan")) for name in ("train/loss", "val/loss", "val/accuracy", "val/f1_macro")}
+        line = ", ".join(f"{name} {value:.4f}" for name, value in numbers.items())
+        cost = f"{row['epoch_seconds']:.1f} s, {row['images_per_second']:,.0f} images/s, peak {row['peak_memory_mb']:,.0f} MB"
+        print(f"epoch {row['epoch']}: {line} ({cost})", flush=True)
+
+
+def peak_memory_mb() -> float:
+    """Peak memory so far in MB: of the GPU where there is one, else of this process (mapped images included)."""
+    if torch.cuda.is_available():
+        return torch.cuda.max_memory_allocated() / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

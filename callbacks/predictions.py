@@ -1,0 +1,57 @@
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+from lightning.pytorch.callbacks import Callback
+
+from callbacks.files import write_csv
+
+
+class PredictionWriter(Callback):
+    """Writes predictions.csv: image, predicted class, probability of every class; in the order of the split.
+
+    Args:
+        path: Of the file.
+    """
+
+    def __init__(self, path: Path) -> None:
+        self.path = path
+
+    def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start anew."""
+        self._outputs: list[dict[str, torch.Tensor]] = []
+
+    def on_predict_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep the probabilities of a batch."""
+        self._outputs.append({name: value.cpu() for name, value in outputs.items()})
+
+    def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Gather those of all ranks and write the file (rank 0)."""
+        index = torch.cat([output["index"] for output in self._outputs])
+        probabilities = torch.cat([output["probabilities"] for output in self._outputs])
+        parts: list[Any] = [(index, probabilities)]
+        if trainer.world_size > 1:
+            parts = [None] * trainer.world_size
+            torch.distributed.all_gather_object(parts, (index, probabilities))
+        if not trainer.is_global_zero:
+            return
+        index, probabilities = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
+        order = index.argsort()
+        classifier, data = pl_module, trainer.datamodule  # type: ignore[attr-defined]
+        classes: list[str] = classifier.class_names  # type: ignore[assignment]
+        names = data.predict_dataloader().dataset.split.names
+        rows = (
+            [names[i], classes[p.argmax()], *(f"{value:.6f}" for value in p.tolist())]
+            for i, p in zip(index[order].tolist(), probabilities[order], strict=True)
+        )
+        write_csv(self.path, ["image", "predicted", *classes], rows)
+        print(f"wrote {self.path} ({len(order):,} images)")

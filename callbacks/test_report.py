@@ -1,0 +1,108 @@
+import io
+import json
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.loggers import WandbLogger
+from rich.console import Console
+from rich.table import Table
+
+from callbacks.files import write_atomically
+
+
+class TestReport(Callback):
+    """After `test`: a table on the terminal, metrics.json, confusion_matrix.png, and both in W&B.
+
+    Args:
+        folder: The run's folder; None prints only.
+        provenance: What metrics.json says beside the scores: seed, commit, versions, weights, checkpoint.
+    """
+
+    __test__ = False  # not for pytest
+
+    def __init__(self, folder: Path | None, provenance: Mapping[str, Any]) -> None:
+        self.folder, self.provenance = folder, provenance
+
+    def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write and print everything (rank 0)."""
+        classifier: Any = pl_module
+        scores, names = classifier.scores, classifier.class_names
+        if not trainer.is_global_zero or scores is None:
+            return
+        _print_table(scores, names)
+        expected = len(trainer.datamodule.splits["test"]) if trainer.datamodule else None  # type: ignore[attr-defined]
+        evaluated = sum(scores.support)
+        if expected is not None and evaluated != expected and trainer.limit_test_batches == 1.0:
+            raise RuntimeError(f"evaluated {evaluated} images of a test split of {expected}")
+        image = draw_confusion_matrix(scores.confusion_matrix, names)
+        if self.folder and not trainer.fast_dev_run:
+            per_class = {
+                name: {"precision": p, "recall": r, "f1": f, "support": n}
+                for name, p, r, f, n in zip(names, scores.precision, scores.recall, scores.f1, scores.support, strict=True)
+            }
+            test = {"loss": trainer.callback_metrics["test/loss"].item(), **scores.summary(), "images": evaluated}
+            record = {
+                **self.provenance,
+                "test": test,
+                "per_class": per_class,
+                "confusion_matrix": asdict(scores)["confusion_matrix"],
+                "data_fingerprint": getattr(trainer.datamodule, "fingerprint", None),  # type: ignore[attr-defined]
+            }
+            write_atomically(self.folder / "metrics.json", json.dumps(record, indent=1) + "\n")
+            write_atomically(self.folder / "confusion_matrix.png", image)
+            print(f"wrote {self.folder / 'metrics.json'} and confusion_matrix.png")
+        for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                _log_to_wandb(logger, scores, names)
+
+
+def _print_table(scores: Any, names: list[str]) -> None:
+    table = Table("test", title_justify="left")
+    for column in ("precision", "recall", "F1", "images"):
+        table.add_column(column, justify="right")
+    for row in zip(names, scores.precision, scores.recall, scores.f1, scores.support, strict=True):
+        table.add_row(row[0], *(f"{value:.4f}" for value in row[1:4]), f"{row[4]:,}")
+    table.add_section()
+    averages = (scores.precision_macro, scores.recall_macro, scores.f1_macro)
+    table.add_row("macro average", *(f"{value:.4f}" for value in averages), f"{sum(scores.support):,}")
+    table.add_row("accuracy", "", "", f"{scores.accuracy:.4f}", "")
+    Console().print(table)
+
+
+def draw_confusion_matrix(matrix: list[list[int]], names: list[str]) -> bytes:
+    """A PNG of the matrix: colour is the share of the true class, the text the count."""
+    from matplotlib.figure import Figure
+
+    size = max(4.0, 0.75 * len(names) + 1.8)
+    figure = Figure((size, size), layout="constrained")
+    axes = figure.add_subplot()
+    totals = [max(1, sum(row)) for row in matrix]
+    shares = [[count / total for count in row] for row, total in zip(matrix, totals, strict=True)]
+    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
+    for i, row in enumerate(matrix):
+        for j, count in enumerate(row):
+            colour = "white" if shares[i][j] > 0.5 else "black"
+            axes.text(j, i, f"{count}\n{shares[i][j]:.0%}", ha="center", va="center", color=colour, fontsize=8)
+    axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
+    axes.set_yticks(range(len(names)), names)
+    axes.set(xlabel="predicted", ylabel="true")
+    png = io.BytesIO()
+    figure.savefig(png, dpi=110)
+    return png.getvalue()
+
+
+def _log_to_wandb(logger: WandbLogger, scores: Any, names: list[str]) -> None:
+    import wandb
+
+    rows = [list(row) for row in zip(names, scores.precision, scores.recall, scores.f1, scores.support, strict=True)]
+    # wandb's chart takes one entry a sample; the matrix says how often each pair occurs.
+    pairs = [(i, j) for i, row in enumerate(scores.confusion_matrix) for j, n in enumerate(row) for _ in range(n)]
+    chart = wandb.plot.confusion_matrix(
+        y_true=[true for true, _ in pairs], preds=[predicted for _, predicted in pairs], class_names=names
+    )
+    table = wandb.Table(columns=["class", "precision", "recall", "f1", "images"], data=rows)
+    logger.experiment.log({"test/per_class": table, "test/confusion_matrix": chart})

@@ -1,0 +1,216 @@
+"""What all data sets share: batches, workers, exact samplers, augmentation, splits."""
+
+import os
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any, ClassVar
+
+import lightning.pytorch as L
+import numpy as np
+import torch
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from torch import Tensor
+from torch.utils.data import DataLoader, Dataset
+
+from datamodules.images import Array, MappedImages, Split, fingerprint, read_image, resize
+from datamodules.samplers import BatchSampler, Request
+from datamodules.transforms import Augmentation, Transform
+
+IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
+
+
+class BatchDataset(Dataset[dict[str, Tensor]]):
+    """A split whose items are whole batches: one gather from mapped memory, not one Python call an image.
+
+    Args:
+        split: Images, labels and names.
+        image_size: Side of the square images it gives.
+        augmentation: Applied to every image, before the resize; None gathers the images as they are.
+    """
+
+    def __init__(self, split: Split, image_size: int, augmentation: Augmentation | None = None) -> None:
+        self.split, self.image_size, self.augmentation = split, image_size, augmentation
+
+    def __getitem__(self, request: Request) -> dict[str, Tensor]:
+        epoch, places = request
+        index = np.asarray(places)
+        pixels: Array = self.split.images.array[self.split.rows[index]]
+        if self.augmentation is not None or pixels.shape[1:3] != (self.image_size, self.image_size):
+            pixels = np.stack([self._prepare(image, epoch, place) for image, place in zip(pixels, places, strict=True)])
+        return {
+            # [B, H, W, C] in memory seen as [B, C, H, W]: already the channels_last layout.
+            "image": torch.from_numpy(pixels).permute(0, 3, 1, 2),
+            "label": torch.from_numpy(self.split.labels[index]),
+            "index": torch.from_numpy(index),
+        }
+
+    def _prepare(self, image: Array, epoch: int, place: int) -> Array:
+        channels = image.shape[2]
+        if self.augmentation is not None:
+            image = self.augmentation(image, epoch, place)
+        if image.shape[:2] != (self.image_size, self.image_size):
+            image = resize(image, self.image_size, self.image_size)
+        return image.reshape(self.image_size, self.image_size, channels)
+
+
+class ImageDataModule(L.LightningDataModule):
+    """Base of all data sets: it yields batches of uint8 images; the classifier normalises them on its device.
+
+    A data set says what it is called, which classes it has, and how its splits come about (`prepare` for what
+    happens once a machine, `load_splits` for what every process does).
+
+    Args:
+        root: Folder with one subfolder a data set.
+        image_size: Side of the square images given to the network; None keeps that of the data.
+        batch_size: Images of a step over all devices together, so that it stays the same when devices are added.
+        num_workers: Processes that prepare batches, for each device; None takes 0 where a batch is a mere copy, else as
+            many as there are cores for the device, at most 4.
+        augment: albumentations transforms for training, in order: `[{HorizontalFlip: {p: 0.5}}, ...]`.
+        split_seed: Of splits that the publisher did not make; apart from the training's seed.
+        cache_dir: Where decoded images are kept; None is `<root>/.decoded`.
+        predict_folder: For `predict`: the images of this folder instead of the test split.
+    """
+
+    study: ClassVar[str]
+    class_names: Sequence[str]
+    channels: int
+    native_size: int
+
+    def __init__(
+        self,
+        root: str = "data",
+        image_size: int | None = None,
+        batch_size: int = 128,
+        num_workers: int | None = None,
+        augment: list[Transform] | None = None,
+        split_seed: int = 0,
+        cache_dir: str | None = None,
+        predict_folder: str | None = None,
+    ) -> None:
+        super().__init__()
+        self.save_hyperparameters(logger=False)
+        self.root = Path(root)
+        self.image_size = image_size
+        self.batch_size = batch_size
+        self.num_workers = num_workers
+        self.augment = augment or []
+        self.split_seed = split_seed
+        self.cache_dir = Path(cache_dir) if cache_dir else self.root / ".decoded"
+        self.predict_folder = Path(predict_folder) if predict_folder else None
+        self.variant = ""
+        self.splits: dict[str, Split] = {}
+
+    # What a data set says.
+
+    def prepare(self) -> None:
+        """Download and decode; runs once a machine."""
+
+    def load_splits(self) -> dict[str, Split]:
+        """The splits train, val and test; runs in every process after `prepare`."""
+        raise NotImplementedError
+
+    # What is the same for all.
+
+    def prepare_data(self) -> None:
+        """Get the data set, unless only a folder of other images is to be classified."""
+        if not self.predict_folder:
+            self.prepare()
+
+    def setup(self, stage: str) -> None:
+        """Map the images and check the batch size against the devices."""
+        world = self.trainer.world_size if self.trainer else 1
+        if self.batch_size % world:
+            raise MisconfigurationException(
+                f"data.batch_size {self.batch_size} is the whole step's and does not divide by {world} devices: "
+                f"choose a multiple of {world}"
+            )
+        if self.predict_folder:
+            self.splits = {"predict": self._folder_split(self.predict_folder)}
+        elif not self.splits:
+            self.splits = self.load_splits()
+
+    @property
+    def class_counts(self) -> list[int]:
+        """Training images of every class."""
+        return np.bincount(self.splits["train"].labels, minlength=len(self.class_names)).tolist()
+
+    @property
+    def fingerprint(self) -> str:
+        """Changes when an image's place, a label or the membership of a split does."""
+        parts = [part for name in ("train", "val", "test") for part in (self.splits[name].rows, self.splits[name].labels)]
+        return fingerprint(*parts, list(self.splits["test"].names), [self.images_fingerprint])
+
+    @property
+    def images_fingerprint(self) -> str:
+        """Of the pixels themselves; a data set that has a cache knows it."""
+        return ""
+
+    def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+        """Shuffled and augmented."""
+        return self._loader("train")
+
+    def val_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+        """Every image once, over all ranks."""
+        return self._loader("val")
+
+    def test_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+        """Every image once, over all ranks."""
+        return self._loader("test")
+
+    def predict_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+        """The images of `predict_folder`, or the test split."""
+        return self._loader("predict" if "predict" in self.splits else "test")
+
+    def _loader(self, name: str) -> DataLoader[dict[str, Tensor]]:
+        split, training = self.splits[name], name == "train"
+        seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))  # as seed_everything leaves it, the same on all ranks
+        rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
+        if len(split) < world:
+            raise MisconfigurationException(f"the {name} split has {len(split)} images for {world} devices: use fewer devices")
+        size = self.image_size or split.images.shape[1]
+        augmentation = Augmentation(self.augment, seed) if training and self.augment else None
+        copies_only = augmentation is None and size == split.images.shape[1]
+        workers = self.num_workers
+        if workers is None:
+            workers = 0 if copies_only else min(4, max(1, len(os.sched_getaffinity(0)) // world))
+        return DataLoader(
+            BatchDataset(split, size, augmentation),
+            batch_size=None,  # the sampler asks for whole batches
+            sampler=BatchSampler(len(split), self.batch_size, rank, world, seed if training else None),
+            num_workers=workers,
+            persistent_workers=workers > 0,
+            pin_memory=torch.cuda.is_available(),
+            generator=torch.Generator(),  # else making an iterator would draw from the generator that dropout uses
+        )
+
+    def _folder_split(self, folder: Path) -> Split:
+        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
+        if not files:
+            raise FileNotFoundError(f"no images in {folder}: data.predict_folder takes a folder of JPEG or PNG files")
+        size = self.image_size or self.native_size
+        pixels = np.stack([read_image(path, self.channels, size) for path in files])
+        images = MappedImages(folder, pixels.shape, _array=pixels)
+        rows = np.arange(len(files))
+        return Split(images, rows, np.zeros(len(files), np.int64), [str(path.relative_to(folder)) for path in files])
+
+
+def stratified_split(labels: Array, sizes: Sequence[int], seed: int) -> list[Array]:
+    """Cut rows into parts of given sizes, each with the classes in the proportion of the whole.
+
+    Args:
+        labels: Of all rows `[N]`.
+        sizes: Rows of each part; they add up to N.
+        seed: Of the choice.
+
+    Returns:
+        The rows of each part, ascending.
+    """
+    rng = np.random.default_rng(seed)
+    shuffled = rng.permutation(len(labels))
+    # Rows of a class spread evenly over [0, 1): cutting that line anywhere keeps the proportions.
+    place = np.empty(len(labels))
+    for label in np.unique(labels):
+        rows = shuffled[labels[shuffled] == label]
+        place[rows] = (np.arange(len(rows)) + rng.random()) / len(rows)
+    order = np.argsort(place, kind="stable")
+    return [np.sort(part) for part in np.split(order, np.cumsum(sizes)[:-1])]

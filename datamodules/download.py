@@ -1,0 +1,64 @@
+"""Fetch a file from its publisher: resumed where it stopped, checked, and renamed when complete."""
+
+import hashlib
+import urllib.error
+import urllib.request
+from pathlib import Path
+
+from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+URL_OF_LABELS = "https://raw.githubusercontent.com/AlexOlsen/DeepWeeds/master/labels/"
+# images.zip, 491,516,047 bytes; `confirm=t` answers Google Drive's question about large files.
+URL_OF_IMAGES = "https://drive.usercontent.google.com/download?id=1xnK3B6K6KekDI55vwJ0vnc2IGoDga9cj&export=download&confirm=t"
+SHA256_OF_IMAGES = "0961f63c01b997bfab1559ad09e99c0e8130617fd96a8b92fdc09940e01b0ce8"
+CHUNK = 1 << 20
+
+
+def download(url: str, target: Path, sha256: str | None = None) -> Path:
+    """Fetch `url` into `target`, unless that is there.
+
+    What has arrived is kept in `target` + `.part`; a later call asks the server for the rest only.
+
+    Args:
+        url: Of the publisher.
+        target: Where the complete file goes.
+        sha256: Checked before the file gets its name.
+
+    Returns:
+        `target`.
+
+    Raises:
+        FileNotFoundError: The server cannot be reached, or stopped in the middle.
+        MisconfigurationException: The file is not the one that was expected.
+    """
+    if target.is_file():
+        return target
+    target.parent.mkdir(parents=True, exist_ok=True)
+    part = target.with_name(target.name + ".part")
+    have = part.stat().st_size if part.is_file() else 0
+    rank_zero_info(f"downloading {url} to {target}" + (f", from byte {have:,}" if have else ""))
+    request = urllib.request.Request(url, headers={"Range": f"bytes={have}-"} if have else {})
+    try:
+        with urllib.request.urlopen(request, timeout=60) as answer:
+            # 206: the server sends the rest. 200: it does not know how to, and sends everything.
+            with part.open("ab" if answer.status == 206 else "wb") as file:
+                while chunk := answer.read(CHUNK):
+                    file.write(chunk)
+            expected = answer.headers.get("Content-Length")
+        if expected and part.stat().st_size < int(expected) + (have if answer.status == 206 else 0):
+            raise ConnectionError("the connection ended early")
+    except urllib.error.HTTPError as error:
+        if error.code != 416:  # 416: nothing is left to send
+            raise FileNotFoundError(f"cannot download {url} (HTTP {error.code}): put the file at {target}") from error
+    except OSError as error:
+        reason = getattr(error, "reason", error)
+        raise FileNotFoundError(f"cannot download {url} ({reason}): run again to go on, or put the file at {target}") from error
+    if sha256 is not None:
+        with part.open("rb") as file:
+            found = hashlib.file_digest(file, "sha256").hexdigest()
+        if found != sha256:
+            part.unlink()
+            raise MisconfigurationException(f"{url} gave a file with SHA-256 {found}, expected {sha256}: run again")
+    part.replace(target)
+    return target

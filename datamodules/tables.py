@@ -1,0 +1,43 @@
+import csv
+from collections.abc import Sequence
+from pathlib import Path
+
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+
+def read_table(path: Path, columns: Sequence[str], classes: int | None = None) -> list[tuple[str, ...]]:
+    """Read columns of a CSV file by name.
+
+    Args:
+        path: The file; its first line is the header.
+        columns: The names of the columns, in the order wanted.
+        classes: The last column must be a label of 0 to `classes` - 1.
+
+    Returns:
+        One tuple a row.
+
+    Raises:
+        FileNotFoundError: There is no such file.
+        MisconfigurationException: A column is missing, or a row is not as it should be; names the line.
+    """
+    if not path.is_file():
+        raise FileNotFoundError(f"no table {path}")
+    with path.open(newline="") as file:
+        reader = csv.reader(file)
+        header = [name.strip() for name in next(reader, [])]
+        if missing := [name for name in columns if name not in header]:
+            raise MisconfigurationException(f"{path} has no column {missing[0]!r}; its header is {','.join(header)}")
+        places = [header.index(name) for name in columns]
+        rows = []
+        for cells in reader:
+            if not cells:
+                continue
+            if len(cells) <= max(places):
+                raise MisconfigurationException(f"{path} line {reader.line_num}: {len(cells)} cells, expected {','.join(columns)}")
+            row = tuple(cells[place].strip() for place in places)
+            if classes is not None and not (row[-1].isdigit() and int(row[-1]) < classes):
+                raise MisconfigurationException(f"{path} line {reader.line_num}: label {row[-1]!r}, expected 0 to {classes - 1}")
+            rows.append(row)
+    if not rows:
+        raise MisconfigurationException(f"{path} has no rows")
+    return rows

@@ -1,0 +1,71 @@
+"""The one place that knows albumentations.
+
+Its releases after 2.0.8 are not under a permissive licence, so that it may have to be replaced some day.
+"""
+
+import difflib
+import inspect
+import os
+import random
+import warnings
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from datamodules.images import Array
+
+# One transform as written in a config: its name in albumentations -> its arguments, `HorizontalFlip: {p: 0.5}`.
+Transform = dict[str, dict[str, Any]]
+
+
+class Augmentation:
+    """A random pipeline whose draws are a function of (seed, epoch, image).
+
+    So two epochs differ, two runs agree, and neither the number of workers nor that of devices changes an image.
+
+    Args:
+        transforms: In order, as in the config.
+        seed: Of the training.
+
+    Raises:
+        MisconfigurationException: A name or an argument that albumentations does not know.
+    """
+
+    def __init__(self, transforms: Sequence[Transform], seed: int) -> None:
+        os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network for newer versions on import
+        import albumentations
+
+        steps = [_build(albumentations, name, arguments or {}) for step in transforms for name, arguments in step.items()]
+        self.pipeline = albumentations.Compose(steps)
+        self.seed = seed
+
+    def __call__(self, image: Array, epoch: int, index: int) -> Array:
+        """Augment one image `[H, W, C]` uint8."""
+        # Not `set_random_seed`: that gives every step a generator of its own with the same seed, so that an image is
+        # flipped exactly when it is brightened. Here the steps draw one after the other from the same generators.
+        key = [self.seed, epoch, index]
+        self.pipeline.set_random_state(np.random.default_rng(key), random.Random(str(key)))
+        result: Array = self.pipeline(image=image)["image"]
+        return result
+
+
+def _build(albumentations: Any, name: str, arguments: dict[str, Any]) -> Any:
+    kinds = {
+        kind
+        for kind, value in vars(albumentations).items()
+        if inspect.isclass(value) and issubclass(value, albumentations.BasicTransform)
+    }
+    if name not in kinds:
+        near = difflib.get_close_matches(name, kinds, n=1)
+        hint = f"did you mean {near[0]}?" if near else "see albumentations' list of transforms"
+        raise MisconfigurationException(f"data.augment: albumentations 2.0.8 has no transform {name!r}: {hint}")
+    arguments = {key: tuple(value) if isinstance(value, list) else value for key, value in arguments.items()}
+    with warnings.catch_warnings():
+        warnings.simplefilter("error", UserWarning)  # an argument it does not know is only warned about
+        try:
+            return getattr(albumentations, name)(**arguments)
+        except (UserWarning, ValueError, TypeError) as error:
+            reason = " ".join(line.strip() for line in str(error).splitlines()[:3])
+            raise MisconfigurationException(f"data.augment: {name}: {reason}") from error

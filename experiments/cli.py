@@ -1,0 +1,208 @@
+"""The command line: `lightning fit|validate|test|predict --config configs/fer_full.yaml`."""
+
+import json
+import logging
+import sys
+import warnings
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+from lightning.pytorch.callbacks import Callback, ModelCheckpoint
+from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.utilities import rank_zero_only
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+import fashion_cnn  # noqa: F401  (makes its classes known by their short names)
+import transfer  # noqa: F401
+from callbacks import EpochTable, PredictionWriter, StageTable, TestReport
+from classification import Classifier
+from datamodules import ImageDataModule
+from experiments.errors import Parser, stop
+from experiments.run_folder import CONFIG, Run, provenance
+from experiments.wandb_logger import wandb_logger
+
+MONITOR = "val/f1_macro"
+TRAINER_DEFAULTS = {
+    "max_epochs": 20,
+    "use_distributed_sampler": False,  # the data modules have exact samplers of their own
+    "enable_model_summary": False,  # StageTable says it by stage
+    "enable_autolog_hparams": False,  # the whole config is logged instead
+    "num_sanity_val_steps": 0,
+}
+
+
+class SaveConfig(SaveConfigCallback):
+    """Writes config.yaml once training really starts, so that a run that failed before leaves no folder behind."""
+
+    def __init__(self, *args: Any, folder: Path, **kwargs: Any) -> None:
+        super().__init__(*args, **kwargs)
+        self.folder = folder
+
+    def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
+        """Nothing yet."""
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Write the file and give the same to the logger (rank 0)."""
+        if not trainer.is_global_zero:
+            return
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.parser.save(self.config, self.folder / CONFIG, skip_none=False, overwrite=True)
+        for logger in trainer.loggers:
+            logger.log_hyperparams(json.loads(self.parser.dump(self.config, format="json", skip_none=False)))
+
+
+class CLI(LightningCLI):
+    """LightningCLI with run folders, exact evaluation and errors of one line."""
+
+    def __init__(self, args: Sequence[str]) -> None:
+        super().__init__(
+            Classifier,
+            ImageDataModule,
+            subclass_mode_model=True,
+            subclass_mode_data=True,
+            parser_class=Parser,
+            save_config_callback=SaveConfig,
+            trainer_defaults=TRAINER_DEFAULTS,
+            seed_everything_default=0,
+            auto_configure_optimizers=False,
+            args=list(args),
+        )
+
+    def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
+        """Names of the run; the class names come from the data."""
+        parser.add_class_arguments(Run, "run")
+        parser.link_arguments("data.class_names", "model.init_args.class_names", apply_on="instantiate")
+
+    def _parse_ckpt_path(self) -> None:
+        """Nothing: what is typed counts. Lightning would let the checkpoint's arguments win over it."""
+
+    @property
+    def command(self) -> Any:
+        """The parsed values of the subcommand."""
+        return self.config_init[self.subcommand]
+
+    def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
+        """Settle the run's folder first; callbacks and logger write there."""
+        self.run: Run = self.command.run
+        seed = self.config[self.subcommand].seed_everything
+        self.run.name_after(self.datamodule, self.model, seed)
+        self.command.ckpt_path = self.run.checkpoint(self.command.ckpt_path)
+        trainer = self.command.trainer
+        if self.subcommand == "fit" and not trainer.fast_dev_run:
+            rank_zero_only(self.run.claim)(resumes=self.command.ckpt_path is not None)
+        self.save_config_kwargs = {"folder": self.run.folder}
+        if trainer.logger in (None, True) and self.subcommand in ("fit", "test") and not trainer.fast_dev_run:
+            kwargs["logger"] = wandb_logger(self.run)
+        elif trainer.logger is None:
+            kwargs["logger"] = False
+        kwargs["default_root_dir"] = trainer.default_root_dir or str(self.run.folder)
+        self.trainer_defaults = {**TRAINER_DEFAULTS, "callbacks": self._callbacks(seed)}
+        return super().instantiate_trainer(**kwargs)
+
+    def _callbacks(self, seed: int) -> list[Callback]:
+        if self.subcommand == "fit":
+            callbacks: list[Callback] = [StageTable(), EpochTable(self.run.folder / "metrics.csv")]
+            if self.command.trainer.enable_checkpointing is not False:
+                self.checkpoints = ModelCheckpoint(
+                    self.run.folder / "checkpoints",
+                    filename="best",
+                    monitor=MONITOR,
+                    mode="max",
+                    save_last=True,
+                    save_on_train_epoch_end=True,
+                    enable_version_counter=False,
+                )
+                callbacks.append(self.checkpoints)
+            return callbacks
+        if self.subcommand == "predict":
+            return [PredictionWriter(self._predictions_file())]
+        if self.subcommand == "test":
+            record = {
+                "study": self.run.study,
+                "strategy": self.run.strategy,
+                "seed": seed,
+                "variant": self.datamodule.variant,
+                "checkpoint": self.command.ckpt_path,
+                "backbone": getattr(self.model, "backbone", None),
+                "weights": getattr(self.model, "weights", None),
+                **provenance(),
+            }
+            return [TestReport(self.run.folder, record)]
+        return []
+
+    def _predictions_file(self) -> Path:
+        if self.run.predictions:
+            return Path(self.run.predictions)
+        folder = self.datamodule.predict_folder
+        return self.run.folder / (f"predictions-{folder.resolve().name}.csv" if folder else "predictions.csv")
+
+    def after_fit(self) -> None:
+        """Close with the line that tests the best checkpoint."""
+        best = self.run.folder / "checkpoints" / "best.ckpt"
+        if self.trainer.is_global_zero and best.is_file() and not self.trainer.fast_dev_run and not self.trainer.interrupted:
+            print(f"\nbest {MONITOR}: {self.checkpoints.best_model_score:.4f}; test it once, with\n")
+            print(f"  lightning test --config {self.run.folder / CONFIG} --ckpt_path {best}\n", flush=True)
+
+    def before_test(self) -> None:
+        """A score without a trained model is a mistake."""
+        if self.command.ckpt_path is None:
+            raise MisconfigurationException(
+                f"{self.subcommand} needs --ckpt_path: best, last or a file (the weights before training mean nothing)"
+            )
+
+    before_validate = before_test
+    before_predict = before_test
+
+
+def from_checkpoint(args: Sequence[str]) -> list[str]:
+    """Complete `predict --ckpt_path FILE` and the like: what is not typed comes from the checkpoint.
+
+    Args:
+        args: The command line.
+
+    Returns:
+        The same with `--model` and `--data` as they were in training, where neither a config nor these are given.
+    """
+    typed = {arg.split("=")[0].split(".")[0] for arg in args if arg.startswith("-")}
+    path = next((Path(value) for name, value in zip(args, args[1:], strict=False) if name == "--ckpt_path"), None)
+    if typed & {"--config", "-c"} or path is None or not path.is_file():
+        return list(args)
+    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+    added = []
+    for option, key in (("--model", "hyper_parameters"), ("--data", "datamodule_hyper_parameters")):
+        saved = {name: value for name, value in checkpoint[key].items() if name not in ("_instantiator", "class_names")}
+        whole = {"class_path": saved.pop("_class_path"), "init_args": saved}
+        if not any(arg.split("=")[0] == option for arg in args):
+            added.append(f"{option}={json.dumps(whole)}")
+    return [args[0], *added, *args[1:]]
+
+
+def quieten() -> None:
+    """Silence what says nothing about this run; everything else a library has to say is shown."""
+    for message in (
+        "does not have many workers",  # 0 is right for mapped images
+        "args parameter is intended to run from within Python",
+        "smaller than the logging interval",  # all values are logged by epoch
+        "LeafSpec. is deprecated",  # inside Lightning
+        "exists and is not empty",  # a resumed run
+    ):
+        warnings.filterwarnings("ignore", message=f".*{message}.*")
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.trainer.connectors.logger_connector.logger_connector"):
+        logging.getLogger(name).addFilter(lambda record: "litlogger" not in record.getMessage())
+
+
+def main(args: Sequence[str] | None = None) -> None:
+    """Run a command line; mistakes of the user end in one line and exit code 2."""
+    quieten()
+    torch.set_float32_matmul_precision("high")  # TF32 on the GPUs that have it
+    try:
+        CLI(from_checkpoint(sys.argv[1:] if args is None else args))
+    except (MisconfigurationException, FileNotFoundError) as error:
+        stop(str(error))
+
+
+if __name__ == "__main__":
+    main()
