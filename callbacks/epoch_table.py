@@ -7,7 +7,9 @@ import lightning.pytorch as L
 import torch
 from lightning.pytorch.callbacks import Checkpoint
 
-from callbacks.files import write_csv
+from callbacks.files import is_dev_run, write_csv
+
+SHOWN = ("train/loss", "val/loss", "val/accuracy", "val/f1_macro")
 
 
 class EpochTable(Checkpoint):
@@ -46,14 +48,21 @@ class EpochTable(Checkpoint):
         """Add the row and write the file."""
         total = time.perf_counter() - self._start
         seconds = self._train_seconds or total
-        row = {"epoch": trainer.current_epoch, "step": trainer.global_step}
-        row |= {name: value.item() for name, value in sorted(trainer.callback_metrics.items())}
-        row |= {"train_seconds": seconds, "epoch_seconds": total, "images_per_second": self._images / seconds}
-        row |= {"peak_memory_mb": peak_memory_mb()}
+        row = {
+            "epoch": float(trainer.current_epoch),
+            "step": float(trainer.global_step),
+            **{name: value.item() for name, value in sorted(trainer.callback_metrics.items())},
+            "train_seconds": seconds,
+            "epoch_seconds": total,
+            "images_per_second": self._images / seconds,
+            "peak_memory_mb": peak_memory_mb(),
+        }
         self.rows.append(row)
-        if trainer.is_global_zero and self.path and not trainer.fast_dev_run:
+        if trainer.is_global_zero and self.path and not is_dev_run(trainer):
             header = list(dict.fromkeys(name for row in self.rows for name in row))
-            write_csv(self.path, header, ([f"{row[name]:.7g}" if name in row else "" for name in header] for row in self.rows))
+            write_csv(
+                self.path, header, ([f"{row[name]:.7g}" if name in row else "" for name in header] for row in self.rows)
+            )
         if trainer.is_global_zero:
             self._say(trainer, row)
 
@@ -67,10 +76,9 @@ class EpochTable(Checkpoint):
 
     @staticmethod
     def _say(trainer: L.Trainer, row: dict[str, float]) -> None:
-        numbers = {name: row.get(name, float("nan")) for name in ("train/loss", "val/loss", "val/accuracy", "val/f1_macro")}
-        line = ", ".join(f"{name} {value:.4f}" for name, value in numbers.items())
-        cost = f"{row['epoch_seconds']:.1f} s, {row['images_per_second']:,.0f} images/s, peak {row['peak_memory_mb']:,.0f} MB"
-        print(f"epoch {row['epoch']}: {line} ({cost})", flush=True)
+        metrics = ", ".join(f"{name} {row.get(name, float('nan')):.4f}" for name in SHOWN)
+        speed = f"{row['epoch_seconds']:.1f} s, {row['images_per_second']:,.0f} images/s"
+        print(f"epoch {row['epoch']:.0f}: {metrics} ({speed}, peak {row['peak_memory_mb']:,.0f} MB)", flush=True)
 
 
 def peak_memory_mb() -> float:

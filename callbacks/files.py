@@ -5,6 +5,8 @@ from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import Any
 
+import lightning.pytorch as L
+
 
 def write_atomically(path: Path, content: str | bytes) -> None:
     """Write a file under a temporary name and rename it: a reader sees the old one or the new one, never half of it."""
@@ -21,3 +23,8 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
     writer.writerow(header)
     writer.writerows(rows)
     write_atomically(path, text.getvalue())
+
+
+def is_dev_run(trainer: L.Trainer) -> bool:
+    """Whether `--trainer.fast_dev_run` is on: such a run leaves no files."""
+    return bool(getattr(trainer, "fast_dev_run", False))

@@ -14,7 +14,9 @@ class StageTable(Callback):
         if not trainer.is_global_zero:
             return
         classifier: Any = pl_module
-        table = Table("stage", title=f"{classifier.strategy_name}: {type(classifier.network).__name__}", title_justify="left")
+        table = Table(
+            "stage", title=f"{classifier.strategy_name}: {type(classifier.network).__name__}", title_justify="left"
+        )
         for column in ("parameters", "trainable", "learning rate"):
             table.add_column(column, justify="right")
         rates, sums = classifier.learning_rates(), [0, 0]

@@ -11,7 +11,7 @@ from lightning.pytorch.loggers import WandbLogger
 from rich.console import Console
 from rich.table import Table
 
-from callbacks.files import write_atomically
+from callbacks.files import is_dev_run, write_atomically
 
 
 class TestReport(Callback):
@@ -39,14 +39,20 @@ class TestReport(Callback):
         if expected is not None and evaluated != expected and trainer.limit_test_batches == 1.0:
             raise RuntimeError(f"evaluated {evaluated} images of a test split of {expected}")
         image = draw_confusion_matrix(scores.confusion_matrix, names)
-        if self.folder and not trainer.fast_dev_run:
+        if self.folder and not is_dev_run(trainer):
             per_class = {
                 name: {"precision": p, "recall": r, "f1": f, "support": n}
-                for name, p, r, f, n in zip(names, scores.precision, scores.recall, scores.f1, scores.support, strict=True)
+                for name, p, r, f, n in zip(
+                    names, scores.precision, scores.recall, scores.f1, scores.support, strict=True
+                )
             }
             test = {"loss": trainer.callback_metrics["test/loss"].item(), **scores.summary(), "images": evaluated}
+            rates = classifier.learning_rates()
+            sizes = {name: sum(p.numel() for p in parameters) for name, parameters in classifier.stages().items()}
             record = {
                 **self.provenance,
+                "parameters": sum(sizes.values()),
+                "trainable_parameters": sum(size for name, size in sizes.items() if rates[name] > 0),
                 "test": test,
                 "per_class": per_class,
                 "confusion_matrix": asdict(scores)["confusion_matrix"],

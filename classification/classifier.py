@@ -1,5 +1,5 @@
 from collections import Counter
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from math import cos, pi
 from typing import Any, Literal, TypedDict
 
@@ -11,7 +11,7 @@ from torch import Tensor, nn
 
 from classification.metrics import Scores, SplitMetrics
 
-OPTIMIZERS = {
+OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
     "sgd": lambda groups, **rest: torch.optim.SGD(groups, momentum=0.9, nesterov=True, **rest),
@@ -19,7 +19,7 @@ OPTIMIZERS = {
 
 
 class Batch(TypedDict):
-    """One batch: images `[B, C, H, W]` (uint8, or float in [0, 1]), labels `[B]`, and their places in the split `[B]`."""
+    """One batch: images `[B, C, H, W]` (uint8, or float in [0, 1]), labels `[B]`, places in the split `[B]`."""
 
     image: Tensor
     label: Tensor
@@ -106,7 +106,9 @@ class Classifier(L.LightningModule):
         owners = Counter(id(parameter) for parameters in stages.values() for parameter in parameters)
         for name, parameter in self.network.named_parameters():
             if owners[id(parameter)] != 1:
-                raise MisconfigurationException(f"{name} is in {owners[id(parameter)]} stages, not in one: check stages()")
+                raise MisconfigurationException(
+                    f"{name} is in {owners[id(parameter)]} stages, not in one: check stages()"
+                )
         for name, parameters in stages.items():
             for suffix, decay, chosen in (
                 ("", self.weight_decay, [p for p in parameters if p.ndim > 1]),
@@ -162,7 +164,9 @@ class Classifier(L.LightningModule):
         """Log the epoch and the learning rates by stage name."""
         self._log_split("train")
         groups = self.trainer.optimizers[0].param_groups
-        self.log_dict({f"lr/{group['name']}": group["lr"] for group in groups if not group["name"].endswith(".no_decay")})
+        self.log_dict(
+            {f"lr/{group['name']}": group["lr"] for group in groups if not group["name"].endswith(".no_decay")}
+        )
 
     def on_validation_epoch_end(self) -> None:
         """Log the epoch; `val/f1_macro` chooses the best checkpoint."""

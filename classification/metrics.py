@@ -35,9 +35,9 @@ class Scores:
 def scores(matrix: Tensor) -> Scores:
     """Derive all scores from a confusion matrix.
 
-    Equal to scikit-learn with ``labels=range(num_classes), zero_division=0``: a class that occurs in neither targets nor
-    predictions counts as 0 in the macro averages. torchmetrics' own macro scores leave such a class out, so that a
-    score there depends on which classes the split happens to hold.
+    Equal to scikit-learn with ``labels=range(num_classes), zero_division=0``: a class that occurs in neither targets
+    nor predictions counts as 0 in the macro averages. torchmetrics' own macro scores leave such a class out, so that
+    a score there depends on which classes the split happens to hold.
 
     Args:
         matrix: Counts `[num_classes, num_classes]`, rows are true classes, columns predicted ones.

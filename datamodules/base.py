@@ -3,7 +3,7 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import ClassVar
 
 import lightning.pytorch as L
 import numpy as np
@@ -132,12 +132,14 @@ class ImageDataModule(L.LightningDataModule):
     @property
     def class_counts(self) -> list[int]:
         """Training images of every class."""
-        return np.bincount(self.splits["train"].labels, minlength=len(self.class_names)).tolist()
+        return [int(n) for n in np.bincount(self.splits["train"].labels, minlength=len(self.class_names))]
 
     @property
     def fingerprint(self) -> str:
         """Changes when an image's place, a label or the membership of a split does."""
-        parts = [part for name in ("train", "val", "test") for part in (self.splits[name].rows, self.splits[name].labels)]
+        parts = [
+            part for name in ("train", "val", "test") for part in (self.splits[name].rows, self.splits[name].labels)
+        ]
         return fingerprint(*parts, list(self.splits["test"].names), [self.images_fingerprint])
 
     @property
@@ -166,9 +168,11 @@ class ImageDataModule(L.LightningDataModule):
         seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))  # as seed_everything leaves it, the same on all ranks
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         if len(split) < world:
-            raise MisconfigurationException(f"the {name} split has {len(split)} images for {world} devices: use fewer devices")
+            raise MisconfigurationException(
+                f"the {name} split has {len(split)} images for {world} devices: use fewer devices"
+            )
         size = self.image_size or split.images.shape[1]
-        augmentation = Augmentation(self.augment, seed) if training and self.augment else None
+        augmentation = Augmentation(self.augment, seed, size) if training and self.augment else None
         copies_only = augmentation is None and size == split.images.shape[1]
         workers = self.num_workers
         if workers is None:

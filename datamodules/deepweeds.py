@@ -101,7 +101,9 @@ class DeepWeeds(ImageDataModule):
         for name, label in fold.items():
             if whole.get(name, label) != label:
                 names = self.class_names[label], self.class_names[whole[name]]
-                rank_zero_info(f"DeepWeeds: {name} is {names[0]!r} in the folds and {names[1]!r} in labels.csv; the folds win")
+                rank_zero_info(
+                    f"DeepWeeds: {name} is {names[0]!r} in the folds and {names[1]!r} in labels.csv; the folds win"
+                )
 
     def _fetch(self) -> None:
         for part, fold in ((part, fold) for part in PARTS for fold in range(FOLDS)):

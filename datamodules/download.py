@@ -10,7 +10,9 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 URL_OF_LABELS = "https://raw.githubusercontent.com/AlexOlsen/DeepWeeds/master/labels/"
 # images.zip, 491,516,047 bytes; `confirm=t` answers Google Drive's question about large files.
-URL_OF_IMAGES = "https://drive.usercontent.google.com/download?id=1xnK3B6K6KekDI55vwJ0vnc2IGoDga9cj&export=download&confirm=t"
+URL_OF_IMAGES = (
+    "https://drive.usercontent.google.com/download?id=1xnK3B6K6KekDI55vwJ0vnc2IGoDga9cj&export=download&confirm=t"
+)
 SHA256_OF_IMAGES = "0961f63c01b997bfab1559ad09e99c0e8130617fd96a8b92fdc09940e01b0ce8"
 CHUNK = 1 << 20
 
@@ -53,7 +55,9 @@ def download(url: str, target: Path, sha256: str | None = None) -> Path:
             raise FileNotFoundError(f"cannot download {url} (HTTP {error.code}): put the file at {target}") from error
     except OSError as error:
         reason = getattr(error, "reason", error)
-        raise FileNotFoundError(f"cannot download {url} ({reason}): run again to go on, or put the file at {target}") from error
+        raise FileNotFoundError(
+            f"cannot download {url} ({reason}): run again to go on, or put the file at {target}"
+        ) from error
     if sha256 is not None:
         with part.open("rb") as file:
             found = hashlib.file_digest(file, "sha256").hexdigest()

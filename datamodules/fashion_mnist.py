@@ -31,7 +31,11 @@ class FashionMNIST(ImageDataModule):
 
     def prepare(self) -> None:
         """Download the four IDX files through torchvision, if they are absent."""
-        files = [self.folder / f"{part}-{kind}" for part in ("train", "t10k") for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")]
+        files = [
+            self.folder / f"{part}-{kind}"
+            for part in ("train", "t10k")
+            for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")
+        ]
         if all(file.is_file() for file in files):
             return
         from torchvision.datasets import FashionMNIST as Publisher
@@ -50,7 +54,10 @@ class FashionMNIST(ImageDataModule):
         size = round(len(train) * TRAIN_SHARE)
         parts = stratified_split(train.labels, [size, len(train) - size], self.split_seed)
         names = ("train", "val")
-        splits = {name: Split(train.images, rows, train.labels[rows], [f"train/{row}" for row in rows]) for name, rows in zip(names, parts, strict=True)}
+        splits = {
+            name: Split(train.images, rows, train.labels[rows], [f"train/{row}" for row in rows])
+            for name, rows in zip(names, parts, strict=True)
+        }
         return {**splits, "test": test}
 
     @property
@@ -64,7 +71,9 @@ class FashionMNIST(ImageDataModule):
         labels_path = self.folder / f"{part}-labels-idx1-ubyte"
         (labels_count,) = _read_shape(labels_path, 1)
         if labels_count != count:
-            raise MisconfigurationException(f"{labels_path} has {labels_count} labels for {count} images: fetch both again")
+            raise MisconfigurationException(
+                f"{labels_path} has {labels_count} labels for {count} images: fetch both again"
+            )
         labels: Array = np.fromfile(labels_path, np.uint8, offset=HEADER[1]).astype(np.int64)
         images = MappedImages(path, (count, height, width, 1), HEADER[3])
         return Split(images, np.arange(count), labels, [f"{part}/{row}" for row in range(count)])
@@ -75,6 +84,12 @@ def _read_shape(path: Path, dimensions: int) -> tuple[int, ...]:
     with path.open("rb") as file:
         header = np.frombuffer(file.read(HEADER[dimensions]), ">u4")
     shape = tuple(int(size) for size in header[1:])
-    if len(header) != dimensions + 1 or header[0] != 0x800 + dimensions or path.stat().st_size != HEADER[dimensions] + np.prod(shape):
-        raise MisconfigurationException(f"{path} is not a complete IDX file: remove it, and it will be downloaded again")
+    if (
+        len(header) != dimensions + 1
+        or header[0] != 0x800 + dimensions
+        or path.stat().st_size != HEADER[dimensions] + np.prod(shape)
+    ):
+        raise MisconfigurationException(
+            f"{path} is not a complete IDX file: remove it, and it will be downloaded again"
+        )
     return shape

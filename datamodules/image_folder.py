@@ -63,7 +63,10 @@ class ImageFolder(ImageDataModule):
             parts = stratified_split(labels, [len(labels) - 2 * eval_size, eval_size, eval_size], self.split_seed)
         if empty := [part for part, rows in zip(PARTS, parts, strict=True) if not len(rows)]:
             raise MisconfigurationException(f"{self.root} has no images for the split {empty[0]}")
-        return {p: Split(images, rows, labels[rows], [names[row] for row in rows]) for p, rows in zip(PARTS, parts, strict=True)}
+        return {
+            p: Split(images, rows, labels[rows], [names[row] for row in rows])
+            for p, rows in zip(PARTS, parts, strict=True)
+        }
 
     @property
     def images_fingerprint(self) -> str:
@@ -95,8 +98,12 @@ class ImageFolder(ImageDataModule):
     def _from_folders(self) -> list[tuple[str, str, str]]:
         split = (self.root / "train").is_dir()
         pattern = "*/*/*" if split else "*/*"
-        files = sorted(path.relative_to(self.root) for path in self.root.glob(pattern) if path.suffix.lower() in IMAGE_SUFFIXES)
+        files = sorted(
+            path.relative_to(self.root) for path in self.root.glob(pattern) if path.suffix.lower() in IMAGE_SUFFIXES
+        )
         files = [file for file in files if not file.parts[0].startswith(".") and (not split or file.parts[0] in PARTS)]
         if not files:
-            raise FileNotFoundError(f"no images in {self.root}: expected train/<class>/*.jpg or <class>/*.jpg; or pass --data.csv")
+            raise FileNotFoundError(
+                f"no images in {self.root}: expected train/<class>/*.jpg or <class>/*.jpg; or pass --data.csv"
+            )
         return [(str(file), file.parts[-2], file.parts[0] if split else "") for file in files]

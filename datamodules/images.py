@@ -76,7 +76,9 @@ def cached(folder: Path, key: str, build: Callable[[Path], None]) -> dict[str, A
             folder.parent.mkdir(parents=True, exist_ok=True)
             work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         except OSError as error:
-            raise MisconfigurationException(f"cannot write the cache {folder} ({error.strerror}): pass --data.cache_dir") from error
+            raise MisconfigurationException(
+                f"cannot write the cache {folder} ({error.strerror}): pass --data.cache_dir"
+            ) from error
         try:
             work.chmod(0o755)
             build(work)

@@ -33,10 +33,14 @@ def read_table(path: Path, columns: Sequence[str], classes: int | None = None) -
             if not cells:
                 continue
             if len(cells) <= max(places):
-                raise MisconfigurationException(f"{path} line {reader.line_num}: {len(cells)} cells, expected {','.join(columns)}")
+                raise MisconfigurationException(
+                    f"{path} line {reader.line_num}: {len(cells)} cells, expected {','.join(columns)}"
+                )
             row = tuple(cells[place].strip() for place in places)
             if classes is not None and not (row[-1].isdigit() and int(row[-1]) < classes):
-                raise MisconfigurationException(f"{path} line {reader.line_num}: label {row[-1]!r}, expected 0 to {classes - 1}")
+                raise MisconfigurationException(
+                    f"{path} line {reader.line_num}: label {row[-1]!r}, expected 0 to {classes - 1}"
+                )
             rows.append(row)
     if not rows:
         raise MisconfigurationException(f"{path} has no rows")

@@ -26,18 +26,20 @@ class Augmentation:
     So two epochs differ, two runs agree, and neither the number of workers nor that of devices changes an image.
 
     Args:
-        transforms: In order, as in the config.
+        transforms: In order, as in the config; one that takes a `size` and is given none gets `image_size`.
         seed: Of the training.
+        image_size: Side of the square images that the network is given.
 
     Raises:
         MisconfigurationException: A name or an argument that albumentations does not know.
     """
 
-    def __init__(self, transforms: Sequence[Transform], seed: int) -> None:
+    def __init__(self, transforms: Sequence[Transform], seed: int, image_size: int) -> None:
         os.environ.setdefault("NO_ALBUMENTATIONS_UPDATE", "1")  # it asks the network for newer versions on import
         import albumentations
 
-        steps = [_build(albumentations, name, arguments or {}) for step in transforms for name, arguments in step.items()]
+        flat = [(name, arguments or {}) for step in transforms for name, arguments in step.items()]
+        steps = [_build(albumentations, name, arguments, image_size) for name, arguments in flat]
         self.pipeline = albumentations.Compose(steps)
         self.seed = seed
 
@@ -51,7 +53,7 @@ class Augmentation:
         return result
 
 
-def _build(albumentations: Any, name: str, arguments: dict[str, Any]) -> Any:
+def _build(albumentations: Any, name: str, arguments: dict[str, Any], image_size: int) -> Any:
     kinds = {
         kind
         for kind, value in vars(albumentations).items()
@@ -61,11 +63,14 @@ def _build(albumentations: Any, name: str, arguments: dict[str, Any]) -> Any:
         near = difflib.get_close_matches(name, kinds, n=1)
         hint = f"did you mean {near[0]}?" if near else "see albumentations' list of transforms"
         raise MisconfigurationException(f"data.augment: albumentations 2.0.8 has no transform {name!r}: {hint}")
+    kind = getattr(albumentations, name)
+    if "size" in inspect.signature(kind).parameters:
+        arguments = {"size": (image_size, image_size), **arguments}
     arguments = {key: tuple(value) if isinstance(value, list) else value for key, value in arguments.items()}
     with warnings.catch_warnings():
         warnings.simplefilter("error", UserWarning)  # an argument it does not know is only warned about
         try:
-            return getattr(albumentations, name)(**arguments)
+            return kind(**arguments)
         except (UserWarning, ValueError, TypeError) as error:
             reason = " ".join(line.strip() for line in str(error).splitlines()[:3])
             raise MisconfigurationException(f"data.augment: {name}: {reason}") from error

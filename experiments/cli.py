@@ -5,24 +5,28 @@ import logging
 import sys
 import warnings
 from collections.abc import Sequence
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
 import torch
+import yaml
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
+from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 import fashion_cnn  # noqa: F401  (makes its classes known by their short names)
 import transfer  # noqa: F401
 from callbacks import EpochTable, PredictionWriter, StageTable, TestReport
+from callbacks.files import write_atomically
 from classification import Classifier
 from datamodules import ImageDataModule
 from experiments.errors import Parser, stop
 from experiments.run_folder import CONFIG, Run, provenance
-from experiments.wandb_logger import wandb_logger
+from experiments.wandb_logger import WANDB_ID, wandb_logger
 
 MONITOR = "val/f1_macro"
 TRAINER_DEFAULTS = {
@@ -51,6 +55,8 @@ class SaveConfig(SaveConfigCallback):
         self.folder.mkdir(parents=True, exist_ok=True)
         self.parser.save(self.config, self.folder / CONFIG, skip_none=False, overwrite=True)
         for logger in trainer.loggers:
+            if isinstance(logger, WandbLogger):
+                write_atomically(self.folder / WANDB_ID, logger.experiment.id)
             logger.log_hyperparams(json.loads(self.parser.dump(self.config, format="json", skip_none=False)))
 
 
@@ -78,6 +84,16 @@ class CLI(LightningCLI):
 
     def _parse_ckpt_path(self) -> None:
         """Nothing: what is typed counts. Lightning would let the checkpoint's arguments win over it."""
+
+    @staticmethod
+    def subcommands() -> dict[str, set[str]]:
+        """As Lightning's; `test` has a table of its own, so that `verbose` has nothing to say."""
+        commands = LightningCLI.subcommands()
+        return {**commands, "test": commands["test"] | {"verbose"}}
+
+    def test(self, **kwargs: Any) -> None:
+        """Test; TestReport prints and writes the scores."""
+        self.trainer.test(verbose=False, **kwargs)
 
     @property
     def command(self) -> Any:
@@ -142,7 +158,8 @@ class CLI(LightningCLI):
     def after_fit(self) -> None:
         """Close with the line that tests the best checkpoint."""
         best = self.run.folder / "checkpoints" / "best.ckpt"
-        if self.trainer.is_global_zero and best.is_file() and not self.trainer.fast_dev_run and not self.trainer.interrupted:
+        shown = self.trainer.is_global_zero and not self.trainer.interrupted and not is_dev_run(self.trainer)
+        if shown and best.is_file():
             print(f"\nbest {MONITOR}: {self.checkpoints.best_model_score:.4f}; test it once, with\n")
             print(f"  lightning test --config {self.run.folder / CONFIG} --ckpt_path {best}\n", flush=True)
 
@@ -157,6 +174,17 @@ class CLI(LightningCLI):
     before_predict = before_test
 
 
+def check_yaml(args: Sequence[str]) -> None:
+    """Stop at a config file that is not YAML, with its name and line."""
+    for option, name in pairwise(args):
+        if option in ("--config", "-c") and Path(name).is_file():
+            try:
+                yaml.safe_load(Path(name).read_text())
+            except yaml.MarkedYAMLError as error:
+                line = error.problem_mark.line + 1 if error.problem_mark else "?"
+                stop(f"{name} line {line}: {error.problem}")
+
+
 def from_checkpoint(args: Sequence[str]) -> list[str]:
     """Complete `predict --ckpt_path FILE` and the like: what is not typed comes from the checkpoint.
 
@@ -167,7 +195,7 @@ def from_checkpoint(args: Sequence[str]) -> list[str]:
         The same with `--model` and `--data` as they were in training, where neither a config nor these are given.
     """
     typed = {arg.split("=")[0].split(".")[0] for arg in args if arg.startswith("-")}
-    path = next((Path(value) for name, value in zip(args, args[1:], strict=False) if name == "--ckpt_path"), None)
+    path = next((Path(value) for name, value in pairwise(args) if name == "--ckpt_path"), None)
     if typed & {"--config", "-c"} or path is None or not path.is_file():
         return list(args)
     checkpoint = torch.load(path, map_location="cpu", weights_only=True)
@@ -180,17 +208,28 @@ def from_checkpoint(args: Sequence[str]) -> list[str]:
     return [args[0], *added, *args[1:]]
 
 
+def user_mistake(error: BaseException | None) -> BaseException | None:
+    """The error that a user can do something about, also where the parser has wrapped it in one of its own."""
+    while error is not None and not isinstance(error, (MisconfigurationException, FileNotFoundError)):
+        error = error.__cause__ or error.__context__
+    return error
+
+
 def quieten() -> None:
     """Silence what says nothing about this run; everything else a library has to say is shown."""
     for message in (
         "does not have many workers",  # 0 is right for mapped images
         "args parameter is intended to run from within Python",
         "smaller than the logging interval",  # all values are logged by epoch
-        "LeafSpec. is deprecated",  # inside Lightning
+        "LeafSpec",  # inside Lightning
         "exists and is not empty",  # a resumed run
+        "callbacks used to create the checkpoint",  # those of training, in a test
     ):
         warnings.filterwarnings("ignore", message=f".*{message}.*")
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.pytorch.trainer.connectors.logger_connector.logger_connector"):
+    for name in (
+        "lightning.pytorch.utilities.rank_zero",
+        "lightning.pytorch.trainer.connectors.logger_connector.logger_connector",
+    ):
         logging.getLogger(name).addFilter(lambda record: "litlogger" not in record.getMessage())
 
 
@@ -198,10 +237,14 @@ def main(args: Sequence[str] | None = None) -> None:
     """Run a command line; mistakes of the user end in one line and exit code 2."""
     quieten()
     torch.set_float32_matmul_precision("high")  # TF32 on the GPUs that have it
+    args = sys.argv[1:] if args is None else args
+    check_yaml(args)
     try:
-        CLI(from_checkpoint(sys.argv[1:] if args is None else args))
-    except (MisconfigurationException, FileNotFoundError) as error:
-        stop(str(error))
+        CLI(from_checkpoint(args))
+    except Exception as error:
+        if mistake := user_mistake(error):
+            stop(str(mistake))
+        raise
 
 
 if __name__ == "__main__":

@@ -6,7 +6,7 @@ import inspect
 import re
 import sys
 from collections.abc import Iterable
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
 
@@ -22,9 +22,20 @@ def stop(message: str) -> NoReturn:
 class Parser(LightningArgumentParser):
     """Lightning's parser with errors of one line instead of 60 lines of usage and Python types."""
 
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        super().__init__(*args, allow_abbrev=False, **kwargs)  # or --trainer.max_epoch would be taken for max_epochs
+
     def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Say in one line what is wrong and what to do."""
-        stop(explain(message, known_keys=[key for key in self.get_defaults().keys() if not key.startswith("__")]))
+        """Say in one line what is wrong and what to do; the parsers of nested classes tell theirs to the outer one."""
+        if not self.exit_on_error:
+            super().error(message, ex)
+        stop(explain(message, known_keys=self._known_keys()))
+
+    def _known_keys(self) -> list[str]:
+        """Of the subcommands: trainer.max_epochs, run.root, ..."""
+        parsers = [self, *getattr(self._subcommands_action, "_name_parser_map", {}).values()]
+        keys = {action.dest for parser in parsers for action in parser._actions}
+        return sorted(key for key in keys if key not in ("help", "subcommand") and not key.startswith("__"))
 
 
 def explain(message: str, known_keys: Iterable[str] = ()) -> str:
@@ -34,10 +45,12 @@ def explain(message: str, known_keys: Iterable[str] = ()) -> str:
         owner = _last(r"Problem with given class_path '([^']+)'", message)
         inner = _inner_key(message, key)
         return f"{inner}.{option} is not an argument of {_short(owner)}{_did_you_mean(option, _arguments(owner))}"
-    if option := _first(r"(?:does not accept option|Unrecognized arguments:|unrecognized arguments:) '?-*([\w.+]+)", message):
+    if option := _first(
+        r"(?:does not accept option|Unrecognized arguments:|unrecognized arguments:) '?-*([\w.+]+)", message
+    ):
         return f"unknown key {option}{_did_you_mean(option, known_keys)}"
-    if option := _first(r'[Kk]ey "([^"]+)" (?:is )?(?:required but not|not in|is not expected)', message):
-        return f"{option} is missing or unknown: name it in the --config file or as --{option}"
+    if missing := _first(r"arguments are required: (.+)", message):
+        return f"{missing} is missing: name a config, for example --config configs/fer_full.yaml"
     if path := _first(r"File does not exist: '?([^'\n]+)'?", message):
         return f"no config file {path}: --config takes a YAML file, those of this project are in configs/"
     wrong = (
@@ -45,14 +58,22 @@ def explain(message: str, known_keys: Iterable[str] = ()) -> str:
         or _last(r"(?:Import of|Unable to import|class_path) '?([\w.]+)'?:? ?(?:failed|is not|not a)", message)
         or (_last(r"Problem with given class_path '([^']+)'", message) if _is_import_error(message) else None)
     )
+    inner = _inner_key(message, key)
+    if not wrong and _is_import_error(message):
+        wrong = _last(r"Given value: (\S+)", message)
+    if wrong in _classes():
+        return f"{inner}: {wrong} is not a class for this key"
     if wrong:
-        inner = _inner_key(message, key)
         return f"{inner}: no class {wrong}{_did_you_mean(wrong, _classes())}"
+    if type_error := _last(r"(Expected an? <class '(?!NoneType).+)", message):
+        return f"{inner}: {_squeeze(type_error)}"
     return _squeeze(message)
 
 
 def _is_import_error(message: str) -> bool:
-    return bool(re.search(r"No module named|has no attribute|cannot import|not a subclass|does not correspond", message))
+    return bool(
+        re.search(r"No module named|has no attribute|cannot import|not a subclass|does not correspond", message)
+    )
 
 
 def _inner_key(message: str, key: str) -> str:
@@ -89,16 +110,16 @@ def _arguments(class_path: str | None) -> list[str]:
     module, name = class_path.rsplit(".", 1)
     kind = getattr(importlib.import_module(module), name, None)
     bases = inspect.getmro(kind) if inspect.isclass(kind) else ()
-    names = {name for base in bases if base is not object for name in inspect.signature(base.__init__).parameters}
+    names = {name for base in bases if base is not object for name in inspect.signature(base).parameters}
     return sorted(names - {"self", "args", "kwargs"})
 
 
 def _did_you_mean(wrong: str, known: Iterable[str]) -> str:
     known = list(known)
-    near = difflib.get_close_matches(wrong, known, n=1, cutoff=0.5)
+    near = difflib.get_close_matches(wrong, known, n=1, cutoff=0.6)
     if not near:  # a short name, or one that lacks its package
         last = {name.rsplit(".", 1)[-1]: name for name in known}
-        near = [last[name] for name in difflib.get_close_matches(wrong.rsplit(".", 1)[-1], last, n=1, cutoff=0.5)]
+        near = [last[name] for name in difflib.get_close_matches(wrong.rsplit(".", 1)[-1], last, n=1, cutoff=0.6)]
     return f": did you mean {near[0]}?" if near else "; valid are " + ", ".join(known) if 0 < len(known) < 30 else ""
 
 

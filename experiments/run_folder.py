@@ -51,7 +51,9 @@ class Run:
             return None
         path = self.folder / "checkpoints" / f"{ckpt_path}.ckpt" if ckpt_path in ("best", "last") else Path(ckpt_path)
         if not path.is_file():
-            raise FileNotFoundError(f"no checkpoint {path}: `lightning fit` writes it; --ckpt_path takes best, last or a file")
+            raise FileNotFoundError(
+                f"no checkpoint {path}: `lightning fit` writes it; --ckpt_path takes best, last or a file"
+            )
         if path.parent.name == "checkpoints":
             self.folder = path.parent.parent
         return str(path)

@@ -1,15 +1,14 @@
 import importlib.util
 import os
-import secrets
 from pathlib import Path
 
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities import rank_zero_info
 
-from callbacks.files import write_atomically
 from experiments.run_folder import Run
 
 PROJECT = "finetune-compare"
+WANDB_ID = Path("wandb", "id")  # below the run's folder; written when training starts
 
 
 def wandb_logger(run: Run) -> WandbLogger | bool:
@@ -24,9 +23,7 @@ def wandb_logger(run: Run) -> WandbLogger | bool:
         rank_zero_info("wandb is not installed: metrics.csv and metrics.json in the run's folder are the record")
         return False
     mode = os.environ.get("WANDB_MODE", "online" if _logged_in() else "offline")
-    identity = run.folder / "wandb" / "id"
-    if not identity.is_file():
-        write_atomically(identity, secrets.token_hex(4))
+    identity = run.folder / WANDB_ID
     if mode in ("offline", "dryrun"):
         rank_zero_info(f"W&B records offline; to upload: wandb login && wandb sync {run.folder}/wandb/offline-run-*")
     os.environ.setdefault("WANDB_SILENT", "true")
@@ -35,7 +32,7 @@ def wandb_logger(run: Run) -> WandbLogger | bool:
         group=run.study,
         job_type=run.strategy,
         name=f"{run.study}/{run.strategy}/{run.seed_name}",
-        id=identity.read_text(),
+        id=identity.read_text() if identity.is_file() else None,
         save_dir=run.folder,
         offline=mode in ("offline", "dryrun"),
     )

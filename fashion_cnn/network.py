@@ -40,7 +40,9 @@ class FashionCNN(nn.Module):
     @staticmethod
     def _block(inputs: int, outputs: int, batch_norm: bool) -> nn.Sequential:
         norm = [nn.BatchNorm2d(outputs)] if batch_norm else []
-        return nn.Sequential(nn.Conv2d(inputs, outputs, 3, padding=1, bias=not batch_norm), *norm, nn.ReLU(), nn.MaxPool2d(2))
+        return nn.Sequential(
+            nn.Conv2d(inputs, outputs, 3, padding=1, bias=not batch_norm), *norm, nn.ReLU(), nn.MaxPool2d(2)
+        )
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits `[B, num_classes]` of normalised images `[B, in_channels, image_size, image_size]`."""

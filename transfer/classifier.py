@@ -28,6 +28,9 @@ class TransferClassifier(Classifier):
         MisconfigurationException: Unknown backbone, or a strategy that does not fit its stages.
     """
 
+    mean: Tensor
+    std: Tensor
+
     def __init__(
         self,
         class_names: Sequence[str],

@@ -1,7 +1,7 @@
 """The one grouping of a network that freezing, learning rates and costs refer to."""
 
-import os
 from dataclasses import dataclass
+from typing import Any
 
 from torch import nn
 
@@ -44,23 +44,24 @@ def split_into_stages(network: nn.Module) -> dict[str, Stage]:
     `stem`, and a numbered block has timm's own name for it (`layer4` in ResNets, `stages.3` in ConvNeXt, ...).
 
     Args:
-        network: A model of timm that has `group_matcher` and `get_classifier`.
+        network: A model of timm; it has `group_matcher`.
     """
     from timm.models._manipulate import group_with_matcher
 
-    groups = group_with_matcher(network.named_parameters(), network.group_matcher(coarse=True), return_values=False)
-    head = {f"{name}.{rest}" for name in _classifier_names(network) for rest, _ in network.get_submodule(name).named_parameters()}
+    model: Any = network
+    groups = group_with_matcher(network.named_parameters(), model.group_matcher(coarse=True), return_values=False)
     stage_of: dict[str, str] = {}
     title = "stem"
     for number, names in enumerate(groups.values()):
-        if number > 0 and not head & set(names):
-            title = _block_name(names)
+        body = [name for name in names if not name.startswith(head_prefixes(network))]
         # What shares a group with the classifier, such as a last normalisation, was pretrained: it is the last block's.
-        stage_of |= dict.fromkeys([name for name in names if name not in head], title)
-    stage_of |= dict.fromkeys(sorted(head), "head")
+        if number > 0 and len(body) == len(names):
+            title = _block_name(names[0])
+        stage_of |= dict.fromkeys(body, title)
+    stage_of |= {name: "head" for name, _ in network.named_parameters() if name.startswith(head_prefixes(network))}
 
     parameters = dict(network.named_parameters())
-    modules: dict[str, list[nn.Module]] = {title: [] for title in dict.fromkeys(stage_of.values())}
+    modules: dict[str, list[nn.Module]] = {title: [] for title in stage_of.values()}
     _assign(network, "", stage_of, modules)
     return {
         title: Stage(title, tuple(parts), tuple(parameters[name] for name in parameters if stage_of[name] == title))
@@ -68,18 +69,17 @@ def split_into_stages(network: nn.Module) -> dict[str, Stage]:
     }
 
 
-def _classifier_names(network: nn.Module) -> list[str]:
-    names = network.default_cfg["classifier"]
-    return [names] if isinstance(names, str) else list(names)
+def head_prefixes(network: nn.Module) -> tuple[str, ...]:
+    """How the names of the classifier's parameters begin: `("fc.",)` in a ResNet."""
+    config: Any = network.default_cfg
+    names = config["classifier"]
+    return tuple(f"{name}." for name in ([names] if isinstance(names, str) else names))
 
 
-def _block_name(names: list[str]) -> str:
-    """`layer3` for layer3.0.conv1.weight, ...: as much of the path as its members share."""
-    shared = os.path.commonprefix([name.split(".") for name in names])
-    if shared:
-        return ".".join(shared[:2] if len(shared) > 1 and shared[1].isdigit() and not shared[0][-1].isdigit() else shared[:1])
-    # A block that carries a last normalisation along, as `blocks.11` and `norm` in a vision transformer.
-    return ".".join(names[0].split(".")[:2])
+def _block_name(parameter: str) -> str:
+    """`layer3` for layer3.0.conv1.weight, `stages.2` for stages.2.blocks.0.gamma."""
+    parts = parameter.split(".")
+    return parts[0] if parts[0][-1].isdigit() else ".".join(parts[:2])
 
 
 def _assign(module: nn.Module, path: str, stage_of: dict[str, str], modules: dict[str, list[nn.Module]]) -> None:

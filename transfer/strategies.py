@@ -103,5 +103,7 @@ def check_phases(strategy: Strategy, stages: Sequence[str]) -> list[Phase]:
             if name not in stages:
                 raise MisconfigurationException(f"{type(strategy).__name__}: no stage {name!r}; the stages are {valid}")
         if not any(phase.lr_factors.values()):
-            raise MisconfigurationException(f"{type(strategy).__name__}: nothing learns in phase {number}; choose from {valid}")
+            raise MisconfigurationException(
+                f"{type(strategy).__name__}: nothing learns in phase {number}; choose from {valid}"
+            )
     return phases

@@ -7,6 +7,8 @@ from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 
+from transfer.stages import head_prefixes
+
 HUB = "hub"
 NONE = "none"
 
@@ -27,21 +29,20 @@ def load_weights(network: nn.Module, backbone: str, weights: str) -> None:
     if weights == NONE:
         return
     state = _from_hub(backbone) if weights == HUB else _from_file(Path(weights))
-    head = network.default_cfg["classifier"]
-    heads = (head,) if isinstance(head, str) else tuple(head)
-    state = {name: value for name, value in state.items() if not name.startswith(tuple(f"{h}." for h in heads))}
-    own = {name: value for name, value in network.state_dict().items() if not name.startswith(tuple(f"{h}." for h in heads))}
-    missing, wrong = sorted(own.keys() - state.keys()), [n for n in own if n in state and own[n].shape != state[n].shape]
-    if missing or wrong:
-        what = f"it lacks {missing[0]}" if missing else f"{wrong[0]} has another shape"
-        raise MisconfigurationException(f"{weights} does not fit {backbone}: {what}; name the backbone it was saved from")
-    network.load_state_dict({name: state[name] for name in own}, strict=False)
+    body = {name: own for name, own in network.state_dict().items() if not name.startswith(head_prefixes(network))}
+    for name, own in body.items():
+        if name not in state or state[name].shape != own.shape:
+            what = f"has another shape of {name}" if name in state else f"lacks {name}"
+            raise MisconfigurationException(f"{weights} {what}: it does not fit {backbone}; name its own backbone")
+    network.load_state_dict({name: state[name] for name in body}, strict=False)
     rank_zero_info(f"pretrained weights: {backbone if weights == HUB else weights}")
 
 
 def _from_hub(backbone: str) -> dict[str, Tensor]:
     import timm
+    from huggingface_hub.utils import logging
 
+    logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # it would report every retry
     try:
         state: dict[str, Tensor] = timm.create_model(backbone, pretrained=True).state_dict()
     except Exception as error:  # hub clients raise whatever their HTTP library does

@@ -1,0 +1,62 @@
+# Every target sets itself up: a fresh clone needs make, Python 3.11 to 3.13 and a package registry.
+PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
+	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
+LIGHTNING := .venv/bin/lightning
+ARGS ?=
+
+.DEFAULT_GOAL := help
+.PHONY: help setup demo test lint lock data sample-data epoch-cost fashion deepweeds-frozen deepweeds-partial deepweeds-full fer-frozen fer-partial fer-full clean
+
+help:  ## Show this list
+	@grep -hE '^[a-z0-9 %-]+:.*## ' $(MAKEFILE_LIST) | awk 'BEGIN {FS = ":.*## "}; {printf "  make %-34s %s\n", $$1, $$2}'
+	@echo "  ARGS='--trainer.max_epochs 3 ...' overrides values of a config in every training target"
+
+setup: .venv/.complete  ## Make .venv with the versions of requirements.lock (about a minute)
+
+.venv/.complete: requirements.lock pyproject.toml
+	@test -n "$(PYTHON)" || { echo "error: no Python 3.11 to 3.13 found: install one, or pass PYTHON=/path/to/python" >&2; exit 2; }
+	$(PYTHON) -m venv .venv
+	.venv/bin/python -m pip install --quiet uv
+	.venv/bin/uv pip install --quiet --python .venv/bin/python -r requirements.lock
+	.venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --editable .
+	@touch $@
+
+demo: setup  ## Pretrain, transfer to generated faces with three arms, print the table (3 minutes, no data needed)
+	.venv/bin/python -m experiments.demo
+
+test: setup  ## Run the tests (5 minutes on 2 cores)
+	.venv/bin/python -m pytest $(ARGS)
+
+lint: setup  ## Style and types
+	.venv/bin/ruff check .
+	.venv/bin/ruff format --check .
+	.venv/bin/mypy
+
+lock: .venv/.complete  ## Write requirements.lock anew from pyproject.toml
+	.venv/bin/uv pip compile pyproject.toml --extra dev --python-version 3.11 --no-emit-index-url --no-annotate --no-header --quiet --upgrade -o requirements.lock
+
+data: setup  ## Download and decode the data sets into data/ (FER2013 says where to get it)
+	.venv/bin/python -m datamodules --root data
+
+sample-data: setup  ## Draw sample data in the official formats into data/sample/
+	.venv/bin/python -m datamodules.sample_data --root data/sample
+
+epoch-cost: setup  ## Measure seconds and peak memory of one epoch of each config, ARGS as for `lightning fit`
+	.venv/bin/python -m benchmarks.epoch $(ARGS)
+
+define train_and_test
+	$(LIGHTNING) fit --config configs/$(1).yaml $(ARGS)
+	$(LIGHTNING) test --config runs/$(2)/seed0/config.yaml --ckpt_path best
+endef
+
+fashion: setup  ## Fashion-MNIST, own CNN: train and test
+	$(call train_and_test,fashion_cnn,fashion/plain)
+
+deepweeds-frozen deepweeds-partial deepweeds-full: deepweeds-%: setup  ## DeepWeeds, ResNet-50: train and test
+	$(call train_and_test,deepweeds_$*,deepweeds/$*)
+
+fer-frozen fer-partial fer-full: fer-%: setup  ## FER2013, ResNet-18: train and test
+	$(call train_and_test,fer_$*,fer/$*)
+
+clean:  ## Remove .venv and caches of tools; data and runs stay
+	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache *.egg-info

@@ -1,0 +1,31 @@
+"""Get the data sets of all studies: `python -m datamodules --root data`."""
+
+import argparse
+import sys
+
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from datamodules import FER2013, DeepWeeds, FashionMNIST
+
+
+def main() -> None:
+    """Download, decode and count; what needs an account is said at the end, with exit code 2."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--root", default="data", help="folder with one subfolder a data set")
+    root = parser.parse_args().root
+    failed = False
+    for data in (FashionMNIST(root=root), DeepWeeds(root=root), FER2013(root=root)):
+        try:
+            data.prepare_data()
+            data.setup("fit")
+            print(
+                f"{type(data).__name__}: " + ", ".join(f"{len(split):,} {name}" for name, split in data.splits.items())
+            )
+        except (FileNotFoundError, MisconfigurationException) as error:
+            failed = True
+            print(f"error: {type(data).__name__}: {error}", file=sys.stderr)
+    sys.exit(2 if failed else 0)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,25 @@
+"""Draw small image sets in the official file formats of Fashion-MNIST, FER2013 and DeepWeeds, and a set of shapes.
+
+A picture is a list of strokes in unit coordinates (x to the right, y down, the picture spans 0 to 1). A class says
+which strokes it is made of, a random pose moves them, and a random exposure spoils the result with light, blur and
+noise. Everything follows from the seed: the same call writes the same bytes.
+
+    python -m datamodules.sample_data --root data/sample
+"""
+
+from datamodules.sample_data.clothes import CLOTHES, write_fashion_mnist
+from datamodules.sample_data.faces import EXPRESSIONS, write_fer2013
+from datamodules.sample_data.shapes import SHAPES, write_shapes
+from datamodules.sample_data.weeds import NEGATIVE, WEEDS, write_deepweeds
+
+__all__ = [
+    "CLOTHES",
+    "EXPRESSIONS",
+    "NEGATIVE",
+    "SHAPES",
+    "WEEDS",
+    "write_deepweeds",
+    "write_fashion_mnist",
+    "write_fer2013",
+    "write_shapes",
+]

@@ -1,0 +1,97 @@
+import itertools
+
+import pytest
+
+from datamodules.samplers import BatchSampler
+
+ODD_SIZES = (7, 11, 31, 37, 63, 101)
+
+
+def epoch_of(size, batch_size, world, seed=0, epoch=0):
+    """The batches of one epoch, for every rank."""
+    ranks = []
+    for rank in range(world):
+        sampler = BatchSampler(size, batch_size, rank, world, seed)
+        sampler.set_epoch(epoch)
+        ranks.append(list(sampler))
+    return ranks
+
+
+def images(batches):
+    return [place for _, places in batches for place in places]
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+@pytest.mark.parametrize("size", ODD_SIZES)
+def test_training_gives_every_image_exactly_once_an_epoch(size, world):
+    seen = [place for batches in epoch_of(size, 12, world) for place in images(batches)]
+    assert sorted(seen) == list(range(size))
+
+
+@pytest.mark.parametrize("world", [2, 3])
+@pytest.mark.parametrize("size", [24, 31, 36, 37, 101])
+def test_training_steps_hold_the_same_images_whatever_the_number_of_devices(size, world):
+    (alone,) = epoch_of(size, 12, 1, epoch=3)
+    together = zip(*epoch_of(size, 12, world, epoch=3), strict=True)
+    steps = [set(places) for _, places in alone]
+    if size % 12 == 0 or size % 12 >= 2 * world:
+        assert [set(images(parts)) for parts in together] == steps
+    else:  # a rest too small for the devices goes to the last step; the steps before are the same
+        assert [set(images(parts)) for parts in together][:-1] == steps[: size // 12 - 1]
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_training_steps_are_as_many_on_all_ranks_and_as_len_says(world):
+    for size in range(7, 71):
+        batches = epoch_of(size, 12, world)
+        lengths = {len(BatchSampler(size, 12, rank, world, seed=0)) for rank in range(world)}
+        assert {len(rank) for rank in batches} == lengths, size
+        assert len(lengths) == 1, size
+
+
+@pytest.mark.parametrize(("batch_size", "world"), [(4, 1), (4, 2), (6, 3), (12, 1), (12, 2), (12, 3)])
+def test_no_rank_trains_on_a_batch_of_fewer_than_two(batch_size, world):
+    for size in range(7, 71):
+        batches = itertools.chain.from_iterable(epoch_of(size, batch_size, world))
+        assert min(len(places) for _, places in batches) >= 2, size
+
+
+def test_a_full_training_batch_is_shared_equally():
+    for batches in epoch_of(60, 12, 3):
+        assert [len(places) for _, places in batches] == [4] * 5
+
+
+def test_training_order_is_a_function_of_seed_and_epoch():
+    first = epoch_of(101, 12, 1, seed=5, epoch=2)
+    assert epoch_of(101, 12, 1, seed=5, epoch=2) == first
+    others = [epoch_of(101, 12, 1, seed=seed, epoch=epoch) for seed, epoch in ((5, 3), (6, 2))]
+    for other in others:
+        assert images(other[0]) != images(first[0])
+
+
+def test_requests_carry_the_epoch():
+    assert {epoch for epoch, _ in epoch_of(30, 6, 1, epoch=4)[0]} == {4}
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+@pytest.mark.parametrize("batch_size", [6, 12, 102])
+def test_evaluation_gives_every_image_once_in_the_order_of_the_split(world, batch_size):
+    ranks = [images(batches) for batches in epoch_of(101, batch_size, world, seed=None)]
+    assert sorted(itertools.chain.from_iterable(ranks)) == list(range(101))
+    assert all(seen == sorted(seen) for seen in ranks)
+    assert max(map(len, ranks)) - min(map(len, ranks)) <= 1
+
+
+@pytest.mark.parametrize("world", [1, 2, 3])
+def test_evaluation_has_as_many_batches_as_len_says_none_of_them_empty(world):
+    for size in (*range(3, 40), 101):
+        for rank in range(world):
+            sampler = BatchSampler(size, 6, rank, world)
+            batches = list(sampler)
+            assert len(sampler) == len(batches), (size, rank)
+            assert all(1 <= len(places) <= 6 // world for _, places in batches), (size, rank)
+
+
+def test_evaluation_does_not_depend_on_the_epoch():
+    first, second = (epoch_of(20, 6, 2, seed=None, epoch=epoch) for epoch in (0, 1))
+    assert [images(rank) for rank in first] == [images(rank) for rank in second]

@@ -1,0 +1,87 @@
+"""Whole runs in processes of their own: two CPU processes, a kill in the middle, an offline W&B run."""
+
+import csv
+import json
+import os
+import signal
+import subprocess
+import sys
+import time
+from pathlib import Path
+
+import torch
+
+ROOT = Path(__file__).parents[2]
+LIGHTNING = Path(sys.executable).with_name("lightning")
+
+
+def shell(*args, check=True, **rest):
+    command = [str(arg) for arg in (LIGHTNING, *args)]
+    done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, timeout=300, check=False, **rest)
+    assert done.returncode == 0 or not check, done.stdout + done.stderr
+    return done
+
+
+def test_two_processes_train_and_give_the_test_scores_of_one(lightning, tiny_transfer, tmp_path):
+    """35 test images: an even sampler would count one of them twice."""
+    two = ["--trainer.devices", 2, "--trainer.strategy", "ddp"]
+    shell("fit", "--config", "configs/fer_partial.yaml", *tiny_transfer, *two)
+    folder = tmp_path / "runs/fer/partial/seed0"
+    best = ["--config", folder / "config.yaml", "--ckpt_path", "best"]
+    records = []
+    for devices in (1, 2):
+        run = shell if devices == 2 else lightning
+        run("test", *best, "--trainer.devices", devices)
+        records.append(json.loads((folder / "metrics.json").read_text()))
+        (folder / "metrics.json").unlink()
+    assert records[0]["test"]["images"] == 35
+    assert records[0]["confusion_matrix"] == records[1]["confusion_matrix"]
+    assert records[0]["per_class"] == records[1]["per_class"]
+    assert records[0]["test"]["f1_macro"] == records[1]["test"]["f1_macro"]
+    assert abs(records[0]["test"]["loss"] - records[1]["test"]["loss"]) < 1e-5
+
+
+def test_a_killed_run_goes_on_where_it_stopped(lightning, tiny_transfer, tmp_path):
+    """The resumed run ends with the weights and the table of one that was never killed."""
+    args = [*tiny_transfer, "--trainer.max_epochs", 4]
+    fit = ["fit", "--config", "configs/fer_partial.yaml", *args]
+    lightning(*fit, "--run.strategy", "whole")
+
+    killed = tmp_path / "runs/fer/killed/seed0"
+    slow = ["--run.strategy", "killed", "--trainer.callbacks", '{"class_path": "tests.experiments.slow.Slow"}']
+    command = [str(arg) for arg in (LIGHTNING, *fit, *slow)]
+    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": str(ROOT)})
+    while not (killed / "checkpoints/last.ckpt").is_file():
+        assert process.poll() is None, "the run ended before it could be killed"
+        time.sleep(0.1)
+    process.send_signal(signal.SIGKILL)
+    process.wait()
+    assert len((killed / "metrics.csv").read_text().splitlines()) < 5
+
+    lightning(*fit, "--run.strategy", "killed", "--ckpt_path", killed / "checkpoints/last.ckpt")
+    whole = tmp_path / "runs/fer/whole/seed0"
+    states = [torch.load(f / "checkpoints/last.ckpt", weights_only=True)["state_dict"] for f in (whole, killed)]
+    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
+    tables = [list(csv.DictReader((f / "metrics.csv").open())) for f in (whole, killed)]
+    logged = [name for name in tables[0][0] if "/" in name]
+    assert [[row[name] for name in logged] for row in tables[0]] == [
+        [row[name] for name in logged] for row in tables[1]
+    ]
+
+
+def test_wandb_records_offline_and_says_how_to_upload(lightning, tiny, tmp_path, capfd):
+    args = [arg for arg in tiny if arg not in ("--trainer.logger", "false")]
+    args.remove("--trainer.enable_progress_bar")
+    lightning("fit", "--config", "configs/fashion_cnn.yaml", *args)
+    folder = tmp_path / "runs/fashion/plain/seed0/wandb"
+    (recorded,) = folder.glob("offline-run-*/run-*.wandb")
+    identity = (folder / "id").read_text()
+    assert recorded.name == f"run-{identity}.wandb"
+    content = recorded.read_bytes()
+    for wanted in (b"fashion/plain/seed0", b"val/f1_macro", b"lr/conv1", b"fashion_cnn.FashionClassifier"):
+        assert wanted in content, wanted
+    lightning("test", "--config", folder.parent / "config.yaml", "--ckpt_path", "best", "--trainer.logger", "true")
+    tested = [path for path in folder.glob("offline-run-*/run-*.wandb") if path != recorded]
+    assert len(tested) == 1
+    assert tested[0].name == recorded.name, "the test belongs to the run that was trained"
+    assert list(folder.glob("offline-run-*/files/media/table/test/per_class*.json"))
