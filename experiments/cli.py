@@ -21,7 +21,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 import fashion_cnn  # noqa: F401  (makes its classes known by their short names)
 import transfer  # noqa: F401
 from callbacks import EpochTable, PredictionWriter, StageTable, TestReport
-from callbacks.files import write_atomically
+from callbacks.files import is_dev_run, write_atomically
 from classification import Classifier
 from datamodules import ImageDataModule
 from experiments.errors import Parser, stop

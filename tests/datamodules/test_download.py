@@ -1,0 +1,154 @@
+import hashlib
+import threading
+from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+
+import pytest
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from datamodules.download import download
+
+CONTENTS = bytes(range(256)) * 400
+SHA256 = hashlib.sha256(CONTENTS).hexdigest()
+
+
+class Publisher(ThreadingHTTPServer):
+    """A server on 127.0.0.1 that can be told to misbehave, and keeps the Range header of every request."""
+
+    def __init__(self):
+        super().__init__(("127.0.0.1", 0), Handler)
+        self.url = f"http://127.0.0.1:{self.server_port}/file"
+        self.knows_ranges, self.status, self.cut = True, 200, None
+        self.ranges, self.halfway = [], lambda: None
+
+
+class Handler(BaseHTTPRequestHandler):
+    def do_GET(self):  # noqa: N802
+        server, wanted = self.server, self.headers["Range"]
+        server.ranges.append(wanted)
+        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and server.knows_ranges else 0
+        if server.status != 200 or start >= len(CONTENTS):
+            self.send_error(416 if server.status == 200 else server.status)
+            return
+        self.send_response(206 if start else 200)
+        self.send_header("Content-Length", str(len(CONTENTS) - start))
+        self.end_headers()
+        body = CONTENTS[start : server.cut]
+        self.wfile.write(body[: len(body) // 2])
+        self.wfile.flush()
+        server.halfway()
+        self.wfile.write(body[len(body) // 2 :])
+
+    def log_message(self, *_):
+        pass
+
+
+@pytest.fixture
+def publisher(monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with Publisher() as server:
+        thread = threading.Thread(target=server.serve_forever, args=(0.01,))
+        thread.start()
+        yield server
+        server.shutdown()
+        thread.join()
+
+
+@pytest.fixture
+def target(tmp_path):
+    return tmp_path / "folder" / "file"
+
+
+@pytest.fixture
+def part(target):
+    """Where an interrupted download is kept; the folder is there."""
+    target.parent.mkdir()
+    return target.with_name("file.part")
+
+
+def test_a_whole_file_is_fetched_into_a_new_folder(publisher, target):
+    assert download(publisher.url, target, SHA256) == target
+    assert target.read_bytes() == CONTENTS
+    assert [path.name for path in target.parent.iterdir()] == ["file"]
+    assert publisher.ranges == [None]
+
+
+def test_a_file_without_a_checksum_is_fetched(publisher, target):
+    assert download(publisher.url, target).read_bytes() == CONTENTS
+
+
+def test_a_file_that_is_there_is_not_fetched_again(publisher, target):
+    target.parent.mkdir()
+    target.write_text("there")
+    assert download(publisher.url, target, SHA256).read_text() == "there"
+    assert publisher.ranges == []
+
+
+def test_the_target_is_never_half_written(publisher, target):
+    seen = []
+    publisher.halfway = lambda: seen.append(target.exists())
+    download(publisher.url, target, SHA256)
+    assert seen == [False]
+
+
+def test_a_download_resumes_where_it_stopped(publisher, target, part):
+    part.write_bytes(CONTENTS[:30_000])
+    assert download(publisher.url, target, SHA256).read_bytes() == CONTENTS
+    assert publisher.ranges == ["bytes=30000-"]
+    assert not part.exists()
+
+
+def test_a_server_that_cannot_resume_sends_everything_and_nothing_is_doubled(publisher, target, part):
+    publisher.knows_ranges = False
+    part.write_bytes(CONTENTS[:30_000])
+    assert download(publisher.url, target).read_bytes() == CONTENTS
+    assert publisher.ranges == ["bytes=30000-"]
+
+
+def test_a_part_that_is_already_complete_becomes_the_target(publisher, target, part):
+    part.write_bytes(CONTENTS)
+    assert download(publisher.url, target, SHA256).read_bytes() == CONTENTS
+    assert publisher.ranges == [f"bytes={len(CONTENTS)}-"]
+
+
+def test_a_wrong_checksum_removes_the_part(publisher, target):
+    with pytest.raises(MisconfigurationException, match=f"SHA-256 {SHA256}, expected 1234: run again"):
+        download(publisher.url, target, "1234")
+    assert not list(target.parent.iterdir())
+
+
+def test_after_a_spoilt_part_a_second_run_fetches_the_whole_file(publisher, target, part):
+    part.write_bytes(b"x" * 30_000)
+    with pytest.raises(MisconfigurationException, match="run again"):
+        download(publisher.url, target, SHA256)
+    assert not list(target.parent.iterdir())
+    assert download(publisher.url, target, SHA256).read_bytes() == CONTENTS
+    assert publisher.ranges == ["bytes=30000-", None]
+
+
+@pytest.mark.parametrize("sha256", [None, SHA256])
+def test_a_connection_that_ends_early_keeps_the_part_and_the_next_run_goes_on(publisher, target, sha256):
+    publisher.cut = 50_000
+    with pytest.raises(FileNotFoundError, match=r"the connection ended early.*run again to go on"):
+        download(publisher.url, target, sha256)
+    assert not target.exists()
+    assert target.with_name("file.part").read_bytes() == CONTENTS[:50_000]
+    publisher.cut = 80_000
+    with pytest.raises(FileNotFoundError, match="the connection ended early"):
+        download(publisher.url, target, sha256)
+    assert target.with_name("file.part").read_bytes() == CONTENTS[:80_000]
+    publisher.cut = None
+    assert download(publisher.url, target, sha256).read_bytes() == CONTENTS
+    assert publisher.ranges == [None, "bytes=50000-", "bytes=80000-"]
+
+
+def test_a_refusal_of_the_server_says_where_to_put_the_file(publisher, target):
+    publisher.status = 404
+    with pytest.raises(FileNotFoundError, match=rf"cannot download {publisher.url} \(HTTP 404\): put the file at {target}"):
+        download(publisher.url, target)
+    assert not list(target.parent.iterdir())
+
+
+def test_a_server_that_is_not_there_says_where_to_put_the_file(publisher, target):
+    publisher.server_close()
+    with pytest.raises(FileNotFoundError, match=rf"cannot download .*refused.*put the file at {target}"):
+        download(publisher.url, target)
