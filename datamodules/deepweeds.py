@@ -78,15 +78,20 @@ class DeepWeeds(ImageDataModule):
         tables = [self.folder / "labels" / f"{part}_subset{fold}.csv" for fold in range(FOLDS) for part in PARTS]
         if missing := [table for table in tables if not table.is_file()]:
             raise FileNotFoundError(f"no {missing[0]}: let --data.download true fetch it, or pass --data.root FOLDER")
-        return cached(self.cache_dir / "deepweeds", source_key(*tables), self._decode)
+        files = [self.folder / "images" / name for name in self._names()]
+        return cached(self.cache_dir / "deepweeds", source_key([*tables, *files]), self._decode)
 
     def _decode(self, target: Path) -> None:
-        names = sorted({name for part in PARTS for name in self._labels(f"{part}_subset{self.fold}.csv")})
+        names = self._names()
         files = [self.folder / "images" / name for name in names]
         side = min(read_image(files[0], self.channels).shape[:2])
         pixels = decode_files(target / "images.bin", files, self.channels, side)
         meta = {"shape": pixels.shape, "names": names, "fingerprint": fingerprint(pixels, names)}
         (target / "meta.json").write_text(json.dumps(meta))
+
+    def _names(self) -> list[str]:
+        """All images; every fold has all of them."""
+        return sorted({name for part in PARTS for name in self._labels(f"{part}_subset{self.fold}.csv")})
 
     def _labels(self, table: str) -> dict[str, int]:
         rows = read_table(self.folder / "labels" / table, ("Filename", "Label"), classes=len(self.class_names))

@@ -1,6 +1,7 @@
 """Fetch a file from its publisher: resumed where it stopped, checked, and renamed when complete."""
 
 import hashlib
+import http.client
 import urllib.error
 import urllib.request
 from pathlib import Path
@@ -51,9 +52,14 @@ def download(url: str, target: Path, sha256: str | None = None) -> Path:
         if expected and part.stat().st_size < int(expected) + (have if answer.status == 206 else 0):
             raise ConnectionError("the connection ended early")
     except urllib.error.HTTPError as error:
-        if error.code != 416:  # 416: nothing is left to send
+        if error.code != 416:
             raise FileNotFoundError(f"cannot download {url} (HTTP {error.code}): put the file at {target}") from error
-    except OSError as error:
+        if (
+            error.headers.get("Content-Range") != f"bytes */{have}"
+        ):  # nothing is left to send, unless ours is another file
+            part.unlink()
+            return download(url, target, sha256)
+    except (OSError, http.client.HTTPException) as error:
         reason = getattr(error, "reason", error)
         raise FileNotFoundError(
             f"cannot download {url} ({reason}): run again to go on, or put the file at {target}"

@@ -6,8 +6,8 @@ import numpy as np
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from datamodules.base import IMAGE_SUFFIXES, ImageDataModule, stratified_split
-from datamodules.images import MappedImages, Split, cached, decode_files, fingerprint
-from datamodules.tables import read_table
+from datamodules.images import MappedImages, Split, cached, decode_files, fingerprint, source_key
+from datamodules.tables import has_column, read_table
 
 PARTS = ("train", "val", "test")
 
@@ -79,11 +79,7 @@ class ImageFolder(ImageDataModule):
 
     def _meta(self) -> dict[str, Any]:
         files = [self.root / name for name, _, _ in self.listed]
-        if missing := [file for file in files if not file.is_file()]:
-            raise FileNotFoundError(f"no image {missing[0]}: the table names it")
-        newest = max(file.stat().st_mtime_ns for file in files)
-        key = fingerprint([name for name, _, _ in self.listed], [str(newest)])
-        return cached(self._cache, key, lambda target: self._decode(target, files))
+        return cached(self._cache, source_key(files), lambda target: self._decode(target, files))
 
     def _decode(self, target: Path, files: list[Path]) -> None:
         pixels = decode_files(target / "images.bin", files, self.channels, self.native_size)
@@ -91,9 +87,13 @@ class ImageFolder(ImageDataModule):
         (target / "meta.json").write_text(json.dumps(meta))
 
     def _from_table(self, table: Path) -> list[tuple[str, str, str]]:
-        with_split = "split" in table.open().readline() if table.is_file() else False
-        rows = read_table(table, ("image", "label", "split") if with_split else ("image", "label"))
-        return [(row[0], row[1], row[2] if with_split else "") for row in rows]
+        rows = read_table(table, ("image", "label"))
+        if not has_column(table, "split"):
+            return [(image, label, "") for image, label in rows]
+        parts = [part for (part,) in read_table(table, ("split",))]
+        if wrong := sorted(set(parts) - set(PARTS)):
+            raise MisconfigurationException(f"{table}: split {wrong[0]!r}; expected train, val or test")
+        return [(image, label, part) for (image, label), part in zip(rows, parts, strict=True)]
 
     def _from_folders(self) -> list[tuple[str, str, str]]:
         split = (self.root / "train").is_dir()

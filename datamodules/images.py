@@ -1,18 +1,18 @@
 """Decoded images in a file that all processes of a machine map, so that they are in memory once."""
 
-import contextlib
 import hashlib
 import json
 import os
 import shutil
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+from filelock import FileLock
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from numpy.typing import NDArray
 
@@ -60,7 +60,7 @@ def cached(folder: Path, key: str, build: Callable[[Path], None]) -> dict[str, A
     """Build a cache folder once, and give its `meta.json`.
 
     `build` writes into a temporary folder beside `folder`, which takes its place only when it is complete: nothing
-    half-written is ever used, and of two runs that build at once one wins with the same contents.
+    half-written is ever used. Of two runs that want to build at once, the later one waits and uses the result.
 
     Args:
         folder: Where the cache is to be; a cache there with another key is replaced.
@@ -71,7 +71,11 @@ def cached(folder: Path, key: str, build: Callable[[Path], None]) -> dict[str, A
         MisconfigurationException: The parent folder cannot be written.
     """
     meta = folder / "meta.json"
-    if not meta.is_file() or json.loads(meta.read_text()).get("key") != key:
+
+    def is_current() -> bool:
+        return meta.is_file() and json.loads(meta.read_text()).get("key") == key
+
+    if not is_current():
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -80,25 +84,36 @@ def cached(folder: Path, key: str, build: Callable[[Path], None]) -> dict[str, A
                 f"cannot write the cache {folder} ({error.strerror}): pass --data.cache_dir"
             ) from error
         try:
-            work.chmod(0o755)
-            build(work)
-            built = work / "meta.json"
-            built.write_text(json.dumps({**json.loads(built.read_text()), "key": key}))
-            if folder.exists():
-                os.replace(folder, work.with_name(work.name + "-old"))
-                shutil.rmtree(work.with_name(work.name + "-old"))
-            with contextlib.suppress(FileExistsError):  # another run was faster, with the same contents
-                work.rename(folder)
+            with FileLock(folder.parent / f".{folder.name}.lock"):
+                if not is_current():
+                    work.chmod(0o755)
+                    build(work)
+                    built = work / "meta.json"
+                    built.write_text(json.dumps({**json.loads(built.read_text()), "key": key}))
+                    shutil.rmtree(folder, ignore_errors=True)
+                    work.rename(folder)
         finally:
             shutil.rmtree(work, ignore_errors=True)
     contents: dict[str, Any] = json.loads(meta.read_text())
     return contents
 
 
-def source_key(*paths: Path) -> str:
-    """Size and time of change of the files that a cache is made from."""
-    stats = [path.stat() for path in paths]
-    return " ".join(f"{path.name}:{stat.st_size}:{stat.st_mtime_ns}" for path, stat in zip(paths, stats, strict=True))
+def source_key(paths: Iterable[Path]) -> str:
+    """Changes with the name, the size or the time of change of any of the files that a cache is made from.
+
+    Raises:
+        FileNotFoundError: One of them is missing.
+    """
+    lines = []
+    for path in paths:
+        try:
+            stat = path.stat()
+        except FileNotFoundError:
+            raise FileNotFoundError(
+                f"no file {path}: the data set is incomplete, fetch it again or take the file off its list"
+            ) from None
+        lines.append(f"{path.name}:{stat.st_size}:{stat.st_mtime_ns}")
+    return fingerprint(lines)
 
 
 def fingerprint(*parts: Array | Sequence[str]) -> str:

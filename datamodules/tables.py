@@ -5,6 +5,12 @@ from pathlib import Path
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 
+def has_column(path: Path, name: str) -> bool:
+    """Whether the header of a CSV file names a column."""
+    with path.open(newline="") as file:
+        return name in [cell.strip() for cell in next(csv.reader(file), [])]
+
+
 def read_table(path: Path, columns: Sequence[str], classes: int | None = None) -> list[tuple[str, ...]]:
     """Read columns of a CSV file by name.
 

@@ -7,7 +7,6 @@ import difflib
 import inspect
 import os
 import random
-import warnings
 from collections.abc import Sequence
 from typing import Any
 
@@ -64,13 +63,18 @@ def _build(albumentations: Any, name: str, arguments: dict[str, Any], image_size
         hint = f"did you mean {near[0]}?" if near else "see albumentations' list of transforms"
         raise MisconfigurationException(f"data.augment: albumentations 2.0.8 has no transform {name!r}: {hint}")
     kind = getattr(albumentations, name)
-    if "size" in inspect.signature(kind).parameters:
+    known = inspect.signature(kind).parameters
+    for argument in arguments:
+        if argument not in known:
+            near = difflib.get_close_matches(argument, known, n=1) or [", ".join(known)]
+            raise MisconfigurationException(
+                f"data.augment: {name} has no argument {argument!r}: did you mean {near[0]}?"
+            )
+    if "size" in known:
         arguments = {"size": (image_size, image_size), **arguments}
     arguments = {key: tuple(value) if isinstance(value, list) else value for key, value in arguments.items()}
-    with warnings.catch_warnings():
-        warnings.simplefilter("error", UserWarning)  # an argument it does not know is only warned about
-        try:
-            return kind(**arguments)
-        except (UserWarning, ValueError, TypeError) as error:
-            reason = " ".join(line.strip() for line in str(error).splitlines()[:3])
-            raise MisconfigurationException(f"data.augment: {name}: {reason}") from error
+    try:
+        return kind(**arguments)
+    except (ValueError, TypeError) as error:
+        reason = " ".join(line.strip() for line in str(error).splitlines()[:3])
+        raise MisconfigurationException(f"data.augment: {name}: {reason}") from error

@@ -5,6 +5,7 @@ import logging
 import sys
 import warnings
 from collections.abc import Sequence
+from functools import partial
 from itertools import pairwise
 from pathlib import Path
 from typing import Any
@@ -26,7 +27,7 @@ from classification import Classifier
 from datamodules import ImageDataModule
 from experiments.errors import Parser, stop
 from experiments.run_folder import CONFIG, Run, provenance
-from experiments.wandb_logger import WANDB_ID, wandb_logger
+from experiments.wandb_logger import WANDB_ID, finish_wandb, wandb_logger
 
 MONITOR = "val/f1_macro"
 TRAINER_DEFAULTS = {
@@ -122,16 +123,14 @@ class CLI(LightningCLI):
         if self.subcommand == "fit":
             callbacks: list[Callback] = [StageTable(), EpochTable(self.run.folder / "metrics.csv")]
             if self.command.trainer.enable_checkpointing is not False:
-                self.checkpoints = ModelCheckpoint(
-                    self.run.folder / "checkpoints",
-                    filename="best",
-                    monitor=MONITOR,
-                    mode="max",
-                    save_last=True,
-                    save_on_train_epoch_end=True,
-                    enable_version_counter=False,
+                folder = self.run.folder / "checkpoints"
+                checkpoint = partial(
+                    ModelCheckpoint, folder, save_on_train_epoch_end=True, enable_version_counter=False
                 )
-                callbacks.append(self.checkpoints)
+                self.best = checkpoint(filename="best", monitor=MONITOR, mode="max")
+                # Not `save_last` of the one above: that follows the best, so that a run that has stopped improving
+                # would be resumed from its best epoch.
+                callbacks += [self.best, checkpoint(filename="last")]
             return callbacks
         if self.subcommand == "predict":
             return [PredictionWriter(self._predictions_file())]
@@ -160,7 +159,7 @@ class CLI(LightningCLI):
         best = self.run.folder / "checkpoints" / "best.ckpt"
         shown = self.trainer.is_global_zero and not self.trainer.interrupted and not is_dev_run(self.trainer)
         if shown and best.is_file():
-            print(f"\nbest {MONITOR}: {self.checkpoints.best_model_score:.4f}; test it once, with\n")
+            print(f"\nbest {MONITOR}: {self.best.best_model_score:.4f}; test it once, with\n")
             print(f"  lightning test --config {self.run.folder / CONFIG} --ckpt_path {best}\n", flush=True)
 
     def before_test(self) -> None:
@@ -222,6 +221,7 @@ def quieten() -> None:
         "args parameter is intended to run from within Python",
         "smaller than the logging interval",  # all values are logged by epoch
         "LeafSpec",  # inside Lightning
+        "in eval mode at the start of training",  # frozen stages
         "exists and is not empty",  # a resumed run
         "callbacks used to create the checkpoint",  # those of training, in a test
     ):
@@ -245,6 +245,8 @@ def main(args: Sequence[str] | None = None) -> None:
         if mistake := user_mistake(error):
             stop(str(mistake))
         raise
+    finally:
+        finish_wandb()
 
 
 if __name__ == "__main__":

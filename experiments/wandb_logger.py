@@ -1,5 +1,6 @@
 import importlib.util
 import os
+import sys
 from pathlib import Path
 
 from lightning.pytorch.loggers import WandbLogger
@@ -36,6 +37,13 @@ def wandb_logger(run: Run) -> WandbLogger | bool:
         save_dir=run.folder,
         offline=mode in ("offline", "dryrun"),
     )
+
+
+def finish_wandb() -> None:
+    """Close the W&B run, or the next command line in the same process would write into it."""
+    wandb = sys.modules.get("wandb")
+    if wandb is not None and wandb.run is not None:
+        wandb.finish()
 
 
 def _logged_in() -> bool:

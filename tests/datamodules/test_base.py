@@ -200,6 +200,14 @@ def test_the_fingerprint_is_stable_and_follows_splits_and_pixels(sample_root, tm
     assert fashion(tmp_path).fingerprint != fingerprint
 
 
+def test_the_fingerprint_changes_when_two_images_of_a_class_trade_splits(sample_root):
+    data = fashion(sample_root)
+    train, val = data.splits["train"], data.splits["val"]
+    fingerprint, place = data.fingerprint, train.labels.tolist().index(val.labels[0])
+    train.rows[place], val.rows[0] = val.rows[0], train.rows[place]
+    assert data.fingerprint != fingerprint
+
+
 def test_a_folder_of_images_can_be_predicted_without_the_data_set(tmp_path):
     for number in range(3):
         (tmp_path / "mine" / "deeper").mkdir(parents=True, exist_ok=True)

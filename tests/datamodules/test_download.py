@@ -1,4 +1,5 @@
 import hashlib
+import socket
 import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
@@ -22,7 +23,7 @@ class Publisher(ThreadingHTTPServer):
 
 
 class Handler(BaseHTTPRequestHandler):
-    def do_GET(self):  # noqa: N802
+    def do_GET(self):
         server, wanted = self.server, self.headers["Range"]
         server.ranges.append(wanted)
         start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and server.knows_ranges else 0
@@ -143,12 +144,14 @@ def test_a_connection_that_ends_early_keeps_the_part_and_the_next_run_goes_on(pu
 
 def test_a_refusal_of_the_server_says_where_to_put_the_file(publisher, target):
     publisher.status = 404
-    with pytest.raises(FileNotFoundError, match=rf"cannot download {publisher.url} \(HTTP 404\): put the file at {target}"):
+    with pytest.raises(FileNotFoundError, match=rf"cannot download .* \(HTTP 404\): put the file at {target}"):
         download(publisher.url, target)
     assert not list(target.parent.iterdir())
 
 
-def test_a_server_that_is_not_there_says_where_to_put_the_file(publisher, target):
-    publisher.server_close()
-    with pytest.raises(FileNotFoundError, match=rf"cannot download .*refused.*put the file at {target}"):
-        download(publisher.url, target)
+def test_a_server_that_is_not_there_says_where_to_put_the_file(target, monkeypatch):
+    monkeypatch.setenv("no_proxy", "127.0.0.1")
+    with socket.socket() as taken:  # bound but not listening
+        taken.bind(("127.0.0.1", 0))
+        with pytest.raises(FileNotFoundError, match=rf"cannot download .*refused.*put the file at {target}"):
+            download(f"http://127.0.0.1:{taken.getsockname()[1]}/file", target)

@@ -31,7 +31,7 @@ def test_two_processes_train_and_give_the_test_scores_of_one(lightning, tiny_tra
     records = []
     for devices in (1, 2):
         run = shell if devices == 2 else lightning
-        run("test", *best, "--trainer.devices", devices)
+        run("test", *best, "--trainer.devices", devices, "--trainer.strategy", "ddp" if devices == 2 else "auto")
         records.append(json.loads((folder / "metrics.json").read_text()))
         (folder / "metrics.json").unlink()
     assert records[0]["test"]["images"] == 35
