@@ -8,7 +8,7 @@ ARGS ?=
 .PHONY: help setup demo test lint lock data sample-data epoch-cost fashion deepweeds-frozen deepweeds-partial deepweeds-full fer-frozen fer-partial fer-full clean
 
 help:  ## Show this list
-	@grep -hE '^[a-z0-9 %-]+:.*## ' $(MAKEFILE_LIST) | awk 'BEGIN {FS = ":.*## "}; {printf "  make %-34s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9 %-]+:.*## ' $(MAKEFILE_LIST) | awk 'BEGIN {FS = ":.*## "}; {printf "  make %-53s %s\n", $$1, $$2}'
 	@echo "  ARGS='--trainer.max_epochs 3 ...' overrides values of a config in every training target"
 
 setup: .venv/.complete  ## Make .venv with the versions of requirements.lock (about a minute)
@@ -46,17 +46,17 @@ epoch-cost: setup  ## Measure seconds and peak memory of one epoch of each confi
 
 define train_and_test
 	$(LIGHTNING) fit --config configs/$(1).yaml $(ARGS)
-	$(LIGHTNING) test --config runs/$(2)/seed0/config.yaml --ckpt_path best
+	$(LIGHTNING) test --config configs/$(1).yaml $(ARGS) --ckpt_path best
 endef
 
 fashion: setup  ## Fashion-MNIST, own CNN: train and test
-	$(call train_and_test,fashion_cnn,fashion/plain)
+	$(call train_and_test,fashion_cnn)
 
 deepweeds-frozen deepweeds-partial deepweeds-full: deepweeds-%: setup  ## DeepWeeds, ResNet-50: train and test
-	$(call train_and_test,deepweeds_$*,deepweeds/$*)
+	$(call train_and_test,deepweeds_$*)
 
 fer-frozen fer-partial fer-full: fer-%: setup  ## FER2013, ResNet-18: train and test
-	$(call train_and_test,fer_$*,fer/$*)
+	$(call train_and_test,fer_$*)
 
 clean:  ## Remove .venv and caches of tools; data and runs stay
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache *.egg-info

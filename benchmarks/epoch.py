@@ -1,0 +1,57 @@
+"""Seconds and peak memory of one epoch of each study: `python -m benchmarks.epoch` prints a Markdown table.
+
+Every config runs in a process of its own through the real command line, because peak memory is a process's. Weights
+are random (`--model.weights none`): they do not change the cost, and no hub is needed.
+"""
+
+import argparse
+import csv
+import subprocess
+import sys
+import tempfile
+from pathlib import Path
+
+CONFIGS = ("fashion_cnn", "fer_frozen", "fer_partial", "fer_full", "deepweeds_frozen", "deepweeds_partial", "deepweeds_full")
+
+
+def measure(config: str, arguments: list[str], steps: int | None) -> dict[str, float]:
+    """Train one epoch, or `steps` of it, and read the run's own table.
+
+    Args:
+        config: Name below configs/, without .yaml.
+        arguments: More of the command line.
+        steps: Training steps; None is the whole epoch.
+
+    Returns:
+        The row of metrics.csv.
+    """
+    with tempfile.TemporaryDirectory() as root:
+        command = ["fit", "--config", f"configs/{config}.yaml", "--run.root", root, "--trainer.logger", "false"]
+        command += ["--trainer.max_epochs", "1", "--trainer.enable_progress_bar", "false", *arguments]
+        if config != "fashion_cnn":
+            command += ["--model.weights", "none"]
+        if steps:
+            command += ["--trainer.limit_train_batches", str(steps), "--trainer.limit_val_batches", "1"]
+        subprocess.run([sys.executable, "-m", "experiments.cli", *command], check=True, stdout=subprocess.DEVNULL)
+        (table,) = Path(root).rglob("metrics.csv")
+        (row,) = csv.DictReader(table.open())
+        return {name: float(value) for name, value in row.items()}
+
+
+def main() -> None:
+    """Measure the configs and print the table."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--configs", nargs="+", default=CONFIGS, help="names below configs/, without .yaml")
+    parser.add_argument("--steps", type=int, help="train only so many steps; images/s and memory are those of an epoch")
+    options, arguments = parser.parse_known_args()
+    print("| config | training, s | with validation, s | images/s | peak memory, MB |\n|---|---|---|---|---|")
+    for config in options.configs:
+        row = measure(config, arguments, options.steps)
+        seconds = "" if options.steps else f"{row['train_seconds']:.0f}"
+        whole = "" if options.steps else f"{row['epoch_seconds']:.0f}"
+        speed = f"{row['images_per_second']:,.0f}" if row["images_per_second"] > 20 else f"{row['images_per_second']:.1f}"
+        print(f"| {config} | {seconds} | {whole} | {speed} | {row['peak_memory_mb']:,.0f} |", flush=True)
+
+
+if __name__ == "__main__":
+    main()

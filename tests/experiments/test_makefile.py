@@ -1,0 +1,40 @@
+"""The Makefile, the README and the configs name each other's commands; each name must exist."""
+
+import re
+import subprocess
+from pathlib import Path
+
+import pytest
+
+MAKEFILE = Path("Makefile").read_text()
+README = Path("README.md").read_text()
+TARGETS = {name for line in re.findall(r"^([a-z][a-z0-9 -]*):", MAKEFILE, re.M) for name in line.split()}
+
+
+def test_help_lists_every_target():
+    shown = subprocess.run(["make", "help"], capture_output=True, text=True, check=True).stdout
+    assert shown.count("\n") >= 12
+    for target in TARGETS:
+        assert re.search(rf"\b{target}\b", shown), target
+
+
+def test_the_readme_names_only_targets_that_exist():
+    named = set(re.findall(r"(?:`|^    )make ([a-z][a-z-]*)", README, re.M))
+    assert {"setup", "demo", "test", "help"} <= named <= TARGETS
+
+
+@pytest.mark.parametrize("target", sorted(name for name in TARGETS if name not in ("help", "clean")))
+def test_every_target_runs_known_commands(target):
+    commands = subprocess.run(["make", "-n", target], capture_output=True, text=True, check=True).stdout
+    for config in re.findall(r"configs/\S+\.yaml", commands):
+        assert Path(config).is_file()
+    for module in re.findall(r"-m (datamodules\S*|experiments\S*|benchmarks\S*)", commands):
+        path = Path(module.replace(".", "/"))
+        assert path.with_suffix(".py").is_file() or (path / "__main__.py").is_file()
+
+
+def test_every_config_says_what_it_is_for_and_how_to_run_it():
+    for config in Path("configs").rglob("*.yaml"):
+        header = [line for line in config.read_text().splitlines() if line.startswith("#")]
+        assert len(header) >= 2, config
+        assert "Run:" in "".join(header), config
