@@ -11,7 +11,8 @@ import sys
 import tempfile
 from pathlib import Path
 
-CONFIGS = ("fashion_cnn", "fer_frozen", "fer_partial", "fer_full", "deepweeds_frozen", "deepweeds_partial", "deepweeds_full")
+ARMS = ("frozen", "partial", "full")
+CONFIGS = ("fashion_cnn", *(f"{study}_{arm}" for study in ("fer", "deepweeds") for arm in ARMS))
 
 
 def measure(config: str, arguments: list[str], steps: int | None) -> dict[str, float]:
@@ -47,10 +48,9 @@ def main() -> None:
     print("| config | training, s | with validation, s | images/s | peak memory, MB |\n|---|---|---|---|---|")
     for config in options.configs:
         row = measure(config, arguments, options.steps)
-        seconds = "" if options.steps else f"{row['train_seconds']:.0f}"
-        whole = "" if options.steps else f"{row['epoch_seconds']:.0f}"
-        speed = f"{row['images_per_second']:,.0f}" if row["images_per_second"] > 20 else f"{row['images_per_second']:.1f}"
-        print(f"| {config} | {seconds} | {whole} | {speed} | {row['peak_memory_mb']:,.0f} |", flush=True)
+        times = ("", "") if options.steps else (f"{row['train_seconds']:.0f}", f"{row['epoch_seconds']:.0f}")
+        speed = f"{row['images_per_second']:.3g}"
+        print(f"| {config} | {times[0]} | {times[1]} | {speed} | {row['peak_memory_mb']:,.0f} |", flush=True)
 
 
 if __name__ == "__main__":

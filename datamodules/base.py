@@ -176,7 +176,7 @@ class ImageDataModule(L.LightningDataModule):
         copies_only = augmentation is None and size == split.images.shape[1]
         workers = self.num_workers
         if workers is None:
-            workers = 0 if copies_only else min(4, max(1, len(os.sched_getaffinity(0)) // world))
+            workers = 0 if copies_only else min(4, max(1, (os.cpu_count() or 1) // world))
         return DataLoader(
             BatchDataset(split, size, augmentation),
             batch_size=None,  # the sampler asks for whole batches

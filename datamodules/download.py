@@ -52,7 +52,7 @@ def download(url: str, target: Path, sha256: str | None = None) -> Path:
         if expected and part.stat().st_size < int(expected) + (have if answer.status == 206 else 0):
             raise ConnectionError("the connection ended early")
     except urllib.error.HTTPError as error:
-        if error.code != 416:
+        if error.code != 416 or not have:
             raise FileNotFoundError(f"cannot download {url} (HTTP {error.code}): put the file at {target}") from error
         if (
             error.headers.get("Content-Range") != f"bytes */{have}"
@@ -60,7 +60,7 @@ def download(url: str, target: Path, sha256: str | None = None) -> Path:
             part.unlink()
             return download(url, target, sha256)
     except (OSError, http.client.HTTPException) as error:
-        reason = getattr(error, "reason", error)
+        reason = str(getattr(error, "reason", error)).strip()
         raise FileNotFoundError(
             f"cannot download {url} ({reason}): run again to go on, or put the file at {target}"
         ) from error

@@ -101,7 +101,7 @@ def parse_csv(csv: Path, folder: Path) -> None:
         try:
             values = np.fromstring(cells[pixels].decode(), np.int64, sep=" ")
             labels[place], usages[place] = int(cells[emotion]), codes[cells[usage]]
-        except (IndexError, KeyError, ValueError) as error:
+        except (IndexError, KeyError, ValueError, OverflowError) as error:
             raise MisconfigurationException(
                 f"{csv} line {line}: not an emotion, 2,304 pixels and a Usage ({error})"
             ) from error

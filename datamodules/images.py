@@ -72,10 +72,15 @@ def cached(folder: Path, key: str, build: Callable[[Path], None]) -> dict[str, A
     """
     meta = folder / "meta.json"
 
-    def is_current() -> bool:
-        return meta.is_file() and json.loads(meta.read_text()).get("key") == key
+    def current() -> dict[str, Any] | None:
+        try:
+            contents: dict[str, Any] = json.loads(meta.read_text())
+        except FileNotFoundError:
+            return None
+        return contents if contents.get("key") == key else None
 
-    if not is_current():
+    contents = current()
+    if contents is None:
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
@@ -85,16 +90,17 @@ def cached(folder: Path, key: str, build: Callable[[Path], None]) -> dict[str, A
             ) from error
         try:
             with FileLock(folder.parent / f".{folder.name}.lock"):
-                if not is_current():
+                contents = current()
+                if contents is None:
                     work.chmod(0o755)
                     build(work)
                     built = work / "meta.json"
-                    built.write_text(json.dumps({**json.loads(built.read_text()), "key": key}))
+                    contents = {**json.loads(built.read_text()), "key": key}
+                    built.write_text(json.dumps(contents))
                     shutil.rmtree(folder, ignore_errors=True)
                     work.rename(folder)
         finally:
             shutil.rmtree(work, ignore_errors=True)
-    contents: dict[str, Any] = json.loads(meta.read_text())
     return contents
 
 
@@ -112,7 +118,7 @@ def source_key(paths: Iterable[Path]) -> str:
             raise FileNotFoundError(
                 f"no file {path}: the data set is incomplete, fetch it again or take the file off its list"
             ) from None
-        lines.append(f"{path.name}:{stat.st_size}:{stat.st_mtime_ns}")
+        lines.append(f"{path}:{stat.st_size}:{stat.st_mtime_ns}")
     return fingerprint(lines)
 
 

@@ -7,7 +7,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 def has_column(path: Path, name: str) -> bool:
     """Whether the header of a CSV file names a column."""
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
         return name in [cell.strip() for cell in next(csv.reader(file), [])]
 
 
@@ -28,7 +28,7 @@ def read_table(path: Path, columns: Sequence[str], classes: int | None = None) -
     """
     if not path.is_file():
         raise FileNotFoundError(f"no table {path}")
-    with path.open(newline="") as file:
+    with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
         reader = csv.reader(file)
         header = [name.strip() for name in next(reader, [])]
         if missing := [name for name in columns if name not in header]:

@@ -6,6 +6,7 @@ from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 import pytest
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from datamodules import download as module
 from datamodules.download import download
 
 CONTENTS = bytes(range(256)) * 400
@@ -19,25 +20,42 @@ class Publisher(ThreadingHTTPServer):
         super().__init__(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server_port}/file"
         self.knows_ranges, self.status, self.cut = True, 200, None
+        self.chunked, self.raw, self.size_when_416 = False, None, len(CONTENTS)
         self.ranges, self.halfway = [], lambda: None
 
 
 class Handler(BaseHTTPRequestHandler):
+    protocol_version = "HTTP/1.1"  # which has chunks; urllib asks to close after each answer
+
     def do_GET(self):
         server, wanted = self.server, self.headers["Range"]
         server.ranges.append(wanted)
+        if server.raw is not None:
+            self.wfile.write(server.raw)
+            return
         start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and server.knows_ranges else 0
         if server.status != 200 or start >= len(CONTENTS):
-            self.send_error(416 if server.status == 200 else server.status)
+            self.send_response(416 if server.status == 200 else server.status)
+            if server.status == 200 and server.size_when_416 is not None:
+                self.send_header("Content-Range", f"bytes */{server.size_when_416}")
+            self.send_header("Content-Length", "0")
+            self.end_headers()
             return
         self.send_response(206 if start else 200)
-        self.send_header("Content-Length", str(len(CONTENTS) - start))
+        if server.chunked:
+            self.send_header("Transfer-Encoding", "chunked")
+        else:
+            self.send_header("Content-Length", str(len(CONTENTS) - start))
         self.end_headers()
+        if server.chunked:  # one chunk of everything
+            self.wfile.write(b"%x\r\n" % (len(CONTENTS) - start))
         body = CONTENTS[start : server.cut]
         self.wfile.write(body[: len(body) // 2])
         self.wfile.flush()
         server.halfway()
         self.wfile.write(body[len(body) // 2 :])
+        if server.chunked and server.cut is None:
+            self.wfile.write(b"\r\n0\r\n\r\n")
 
     def log_message(self, *_):
         pass
@@ -111,6 +129,16 @@ def test_a_part_that_is_already_complete_becomes_the_target(publisher, target, p
     assert publisher.ranges == [f"bytes={len(CONTENTS)}-"]
 
 
+@pytest.mark.parametrize("sha256", [None, SHA256])
+@pytest.mark.parametrize("size", [len(CONTENTS), None])
+def test_a_part_longer_than_the_file_is_dropped_and_the_whole_file_fetched(publisher, target, part, sha256, size):
+    publisher.size_when_416 = size
+    part.write_bytes(b"x" * (len(CONTENTS) + 5))
+    assert download(publisher.url, target, sha256).read_bytes() == CONTENTS
+    assert publisher.ranges == [f"bytes={len(CONTENTS) + 5}-", None]
+    assert not part.exists()
+
+
 def test_a_wrong_checksum_removes_the_part(publisher, target):
     with pytest.raises(MisconfigurationException, match=f"SHA-256 {SHA256}, expected 1234: run again"):
         download(publisher.url, target, "1234")
@@ -140,6 +168,29 @@ def test_a_connection_that_ends_early_keeps_the_part_and_the_next_run_goes_on(pu
     publisher.cut = None
     assert download(publisher.url, target, sha256).read_bytes() == CONTENTS
     assert publisher.ranges == [None, "bytes=50000-", "bytes=80000-"]
+
+
+def test_a_reply_in_chunks_that_ends_early_keeps_the_part_and_the_next_run_goes_on(publisher, target, monkeypatch):
+    monkeypatch.setattr(module, "CHUNK", 10_000)
+    publisher.chunked, publisher.cut = True, 50_000
+    with pytest.raises(FileNotFoundError, match=rf"cannot download .*run again to go on, or put the file at {target}"):
+        download(publisher.url, target)
+    assert not target.exists()
+    assert target.with_name("file.part").read_bytes() == CONTENTS[:50_000]
+    publisher.cut = None
+    assert download(publisher.url, target).read_bytes() == CONTENTS
+    assert publisher.ranges == [None, "bytes=50000-"]
+
+
+def test_an_answer_that_is_not_http_keeps_the_part(publisher, target, part):
+    part.write_bytes(CONTENTS[:30_000])
+    publisher.raw = b"220 mail.example.org ESMTP"
+    with pytest.raises(FileNotFoundError, match=rf"cannot download .*220 mail.*run again .*put the file at {target}"):
+        download(publisher.url, target)
+    assert not target.exists()
+    assert part.read_bytes() == CONTENTS[:30_000]
+    publisher.raw = None
+    assert download(publisher.url, target, SHA256).read_bytes() == CONTENTS
 
 
 def test_a_refusal_of_the_server_says_where_to_put_the_file(publisher, target):

@@ -1,3 +1,4 @@
+import os
 import shutil
 
 import cv2
@@ -120,8 +121,25 @@ def test_labels_of_a_table_need_not_be_folders(classes, tmp_path):
 
 def test_an_image_that_only_the_table_has_is_named(classes, tmp_path):
     (tmp_path / "table.csv").write_text("image,label\napple/00.png,apple\napple/absent.png,apple\n")
-    with pytest.raises(FileNotFoundError, match=r"no image .*apple/absent\.png: the table names it"):
+    with pytest.raises(FileNotFoundError, match=r"^no file .*apple/absent\.png: .*take the file off its list"):
         load(classes, csv=str(tmp_path / "table.csv"))
+
+
+@pytest.mark.parametrize("value", ["Train", "validation", "tset", ""])
+def test_a_split_that_does_not_exist_is_named(classes, tmp_path, value):
+    names = [f"{name}/{number:02d}.png,{name}" for name in COLOURS for number in range(20)]
+    parts = ["val", "test", value] + ["train"] * 57
+    rows = [f"{name},{part}" for name, part in zip(names, parts, strict=True)]
+    (tmp_path / "table.csv").write_text("\n".join(["image,label,split", *rows]))
+    with pytest.raises(MisconfigurationException, match=rf"table\.csv: split '{value}'; expected train, val or test$"):
+        load(classes, csv=str(tmp_path / "table.csv"))
+
+
+def test_a_column_that_only_begins_like_split_is_not_taken_for_it(classes, tmp_path):
+    rows = [f"{name}/{number:02d}.png,{name},7" for name in COLOURS for number in range(20)]
+    (tmp_path / "table.csv").write_text("\n".join(["image,label,split_seed", *rows]))
+    data = load(classes, csv=str(tmp_path / "table.csv"))
+    assert {name: len(split) for name, split in data.splits.items()} == {"train": 42, "val": 9, "test": 9}
 
 
 def test_a_missing_table_and_a_missing_column_are_named(classes, tmp_path):
@@ -164,6 +182,20 @@ def test_images_are_decoded_once_and_again_when_the_size_or_a_file_changes(class
     draw(classes / "apple" / "20.png", 1)
     assert sum(map(len, load(classes).splits.values())) == 61
     assert len(decoded) == 3
+
+
+@pytest.mark.parametrize("older", [True, False])
+def test_a_replaced_image_is_decoded_again(classes, older):
+    before = load(classes)
+    file = classes / "berry" / "07.png"
+    stat = file.stat()
+    noise = np.random.default_rng(0).integers(0, 256, (32, 32, 3), np.uint8)
+    assert cv2.imwrite(str(file), noise)
+    assert file.stat().st_size != stat.st_size
+    os.utime(file, ns=(1, 1) if older else (stat.st_atime_ns, stat.st_mtime_ns))
+    after = load(classes)
+    check(after, 3)
+    assert after.fingerprint != before.fingerprint
 
 
 def test_batches_have_the_image_size(classes):

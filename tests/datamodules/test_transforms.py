@@ -104,9 +104,20 @@ def test_helpers_of_albumentations_are_not_transforms():
         augmenter({"Compose": {"transforms": []}})
 
 
-def test_an_unknown_argument_is_named_with_its_transform():
-    with pytest.raises(MisconfigurationException, match=r"data\.augment: Rotate: .*'limits'"):
-        augmenter({"Rotate": {"limits": [-20, 20]}})
+@pytest.mark.parametrize(
+    ("transform", "argument", "proposed"),
+    [("HorizontalFlip", "prob", "p"), ("Rotate", "limits", "limit")],
+)
+def test_an_unknown_argument_is_named_with_the_nearest_known(transform, argument, proposed):
+    message = rf"data\.augment: {transform} has no argument '{argument}': did you mean {proposed}\?$"
+    with pytest.raises(MisconfigurationException, match=message):
+        augmenter({transform: {argument: 0.5}})
+
+
+def test_an_argument_unlike_any_other_is_answered_with_the_list():
+    message = r"RandomBrightnessContrast has no argument 'qqqqq': .*brightness_limit, contrast_limit, .*\bp\?$"
+    with pytest.raises(MisconfigurationException, match=message):
+        augmenter({"RandomBrightnessContrast": {"qqqqq": 1}})
 
 
 def test_an_impossible_value_of_an_argument_is_reported_on_one_line():
