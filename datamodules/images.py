@@ -75,7 +75,7 @@ def cached(folder: Path, key: str, build: Callable[[Path], None]) -> dict[str, A
     def current() -> dict[str, Any] | None:
         try:
             contents: dict[str, Any] = json.loads(meta.read_text())
-        except FileNotFoundError:
+        except (FileNotFoundError, NotADirectoryError):
             return None
         return contents if contents.get("key") == key else None
 
