@@ -27,6 +27,11 @@ class EpochTable(Checkpoint):
         self.path = path
         self.rows: list[dict[str, float]] = []
 
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Forget the peak of an earlier run in this process."""
+        if pl_module.device.type == "cuda":
+            torch.cuda.reset_peak_memory_stats(pl_module.device)
+
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock."""
         self._start = time.perf_counter()
@@ -51,11 +56,15 @@ class EpochTable(Checkpoint):
         row = {
             "epoch": float(trainer.current_epoch),
             "step": float(trainer.global_step),
-            **{name: value.item() for name, value in sorted(trainer.callback_metrics.items())},
+            **{
+                name: value.item()
+                for name, value in sorted(trainer.callback_metrics.items())
+                if self._train_seconds or not name.startswith("val/")  # else those of an earlier epoch
+            },
             "train_seconds": seconds,
             "epoch_seconds": total,
             "images_per_second": self._images / seconds,
-            "peak_memory_mb": peak_memory_mb(),
+            "peak_memory_mb": peak_memory_mb(pl_module.device),
         }
         self.rows.append(row)
         if trainer.is_global_zero and self.path and not is_dev_run(trainer):
@@ -81,8 +90,8 @@ class EpochTable(Checkpoint):
         print(f"epoch {row['epoch']:.0f}: {metrics} ({speed}, peak {row['peak_memory_mb']:,.0f} MB)", flush=True)
 
 
-def peak_memory_mb() -> float:
-    """Peak memory so far in MB: of the GPU where there is one, else of this process (mapped images included)."""
-    if torch.cuda.is_available():
-        return torch.cuda.max_memory_allocated() / 2**20
+def peak_memory_mb(device: torch.device) -> float:
+    """Peak memory so far in MB: of a GPU since training started, else of this process, mapped images included."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

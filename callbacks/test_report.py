@@ -1,7 +1,6 @@
 import io
 import json
 from collections.abc import Mapping
-from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
@@ -18,13 +17,13 @@ class TestReport(Callback):
     """After `test`: a table on the terminal, metrics.json, confusion_matrix.png, and both in W&B.
 
     Args:
-        folder: The run's folder; None prints only.
+        folder: The run's folder.
         provenance: What metrics.json says beside the scores: seed, commit, versions, weights, checkpoint.
     """
 
     __test__ = False  # not for pytest
 
-    def __init__(self, folder: Path | None, provenance: Mapping[str, Any]) -> None:
+    def __init__(self, folder: Path, provenance: Mapping[str, Any]) -> None:
         self.folder, self.provenance = folder, provenance
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -34,36 +33,45 @@ class TestReport(Callback):
         if not trainer.is_global_zero or scores is None:
             return
         _print_table(scores, names)
-        expected = len(trainer.datamodule.splits["test"]) if trainer.datamodule else None  # type: ignore[attr-defined]
-        evaluated = sum(scores.support)
-        if expected is not None and evaluated != expected and trainer.limit_test_batches == 1.0:
+        limit = trainer.limit_test_batches
+        if is_dev_run(trainer) or not (isinstance(limit, float) and limit == 1.0):
+            print("a part of the test split only: nothing is written")
+            return
+        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        expected, evaluated = len(data.splits["test"]), sum(scores.support)
+        if evaluated != expected:
             raise RuntimeError(f"evaluated {evaluated} images of a test split of {expected}")
-        image = draw_confusion_matrix(scores.confusion_matrix, names)
-        if self.folder and not is_dev_run(trainer):
-            per_class = {
-                name: {"precision": p, "recall": r, "f1": f, "support": n}
-                for name, p, r, f, n in zip(
-                    names, scores.precision, scores.recall, scores.f1, scores.support, strict=True
-                )
-            }
-            test = {"loss": trainer.callback_metrics["test/loss"].item(), **scores.summary(), "images": evaluated}
-            rates = classifier.learning_rates()
-            sizes = {name: sum(p.numel() for p in parameters) for name, parameters in classifier.stages().items()}
-            record = {
-                **self.provenance,
-                "parameters": sum(sizes.values()),
-                "trainable_parameters": sum(size for name, size in sizes.items() if rates[name] > 0),
-                "test": test,
-                "per_class": per_class,
-                "confusion_matrix": asdict(scores)["confusion_matrix"],
-                "data_fingerprint": getattr(trainer.datamodule, "fingerprint", None),  # type: ignore[attr-defined]
-            }
-            write_atomically(self.folder / "metrics.json", json.dumps(record, indent=1) + "\n")
-            write_atomically(self.folder / "confusion_matrix.png", image)
-            print(f"wrote {self.folder / 'metrics.json'} and confusion_matrix.png")
+        per_class = {
+            name: {"precision": p, "recall": r, "f1": f, "support": n}
+            for name, p, r, f, n in zip(names, scores.precision, scores.recall, scores.f1, scores.support, strict=True)
+        }
+        rates = classifier.learning_rates()
+        sizes = {name: sum(p.numel() for p in parameters) for name, parameters in classifier.stages().items()}
+        record = {
+            **self.provenance,
+            "parameters": sum(sizes.values()),
+            "trainable_parameters": sum(size for name, size in sizes.items() if rates[name] > 0),
+            "test": {**scores.summary(), "images": evaluated},
+            "per_class": per_class,
+            "confusion_matrix": scores.confusion_matrix,
+            "data_fingerprint": data.fingerprint,
+        }
+        self._replace_metrics(record)
+        write_atomically(self.folder / "confusion_matrix.png", draw_confusion_matrix(scores.confusion_matrix, names))
+        print(f"wrote {self.folder / 'metrics.json'} and confusion_matrix.png")
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 _log_to_wandb(logger, scores, names)
+
+    def _replace_metrics(self, record: Mapping[str, Any]) -> None:
+        """Write metrics.json, and say so where that replaces the scores of another checkpoint or another test set."""
+        path = self.folder / "metrics.json"
+        if path.is_file():
+            old = json.loads(path.read_text())
+            for key in ("checkpoint", "data_fingerprint"):
+                if old.get(key) != record[key]:
+                    print(f"replacing {path}, which was of {key} {old.get(key)}")
+        write_atomically(path, json.dumps(record, indent=1) + "\n")
 
 
 def _print_table(scores: Any, names: list[str]) -> None:

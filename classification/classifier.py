@@ -9,7 +9,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import Tensor, nn
 
-from classification.metrics import Scores, SplitMetrics
+from classification.metrics import Scores, SplitMetrics, scores
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
@@ -132,11 +132,24 @@ class Classifier(L.LightningModule):
         scheduler = torch.optim.lr_scheduler.LambdaLR(optimizer, factor)
         return {"optimizer": optimizer, "lr_scheduler": {"scheduler": scheduler, "interval": "step"}}
 
+    def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Refuse a checkpoint whose outputs mean other classes.
+
+        Raises:
+            MisconfigurationException: The names of the classes differ.
+        """
+        trained = list(checkpoint.get("hyper_parameters", {}).get("class_names", self.class_names))
+        if trained != self.class_names:
+            raise MisconfigurationException(
+                f"the checkpoint knows the classes {', '.join(trained)}; the data has {', '.join(self.class_names)}"
+            )
+
     # Steps.
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits `[B, num_classes]` of images `[B, C, H, W]` (uint8, or float in [0, 1])."""
-        logits: Tensor = self.network(self.normalize(images).contiguous(memory_format=torch.channels_last))
+        dtype = next(self.network.parameters()).dtype  # float32, or what --trainer.precision bf16-true makes of it
+        logits: Tensor = self.network(self.normalize(images).to(dtype, memory_format=torch.channels_last))
         return logits
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
@@ -160,13 +173,15 @@ class Classifier(L.LightningModule):
         """Place in the split `[B]` and probability of every class `[B, num_classes]`."""
         return {"index": batch["index"], "probabilities": self(batch["image"]).float().softmax(1)}
 
-    def on_train_epoch_end(self) -> None:
-        """Log the epoch and the learning rates by stage name."""
-        self._log_split("train")
+    def on_train_epoch_start(self) -> None:
+        """Log the learning rate of every stage by its name."""
         groups = self.trainer.optimizers[0].param_groups
-        self.log_dict(
-            {f"lr/{group['name']}": group["lr"] for group in groups if not group["name"].endswith(".no_decay")}
-        )
+        rates = {f"lr/{group['name'].removesuffix('.no_decay')}": group["lr"] for group in groups}
+        self.log_dict(rates, on_epoch=True, on_step=False, sync_dist=True)
+
+    def on_train_epoch_end(self) -> None:
+        """Log the epoch."""
+        self._log_split("train")
 
     def on_validation_epoch_end(self) -> None:
         """Log the epoch; `val/f1_macro` chooses the best checkpoint."""
@@ -184,7 +199,7 @@ class Classifier(L.LightningModule):
     def _log_split(self, split: str) -> None:
         metrics = self.metrics[f"{split}_split"]
         assert isinstance(metrics, SplitMetrics)
-        loss, self.scores = metrics.compute()
-        values = {"loss": loss, **self.scores.summary()}
-        # Every rank holds the same values already; sync_dist only tells Lightning that they may be logged as they are.
-        self.log_dict({f"{split}/{name}": value for name, value in values.items()}, sync_dist=True)
+        self.scores = scores(*metrics.compute())
+        metrics.reset()
+        values = {f"{split}/{name}": value for name, value in self.scores.summary().items()}
+        self.log_dict(values, sync_dist=True)  # the same on every rank already; without it Lightning warns

@@ -3,15 +3,15 @@
 from dataclasses import dataclass
 
 import torch
-from torch import Tensor, nn
-from torchmetrics import MeanMetric
-from torchmetrics.classification import MulticlassConfusionMatrix
+from torch import Tensor
+from torchmetrics import Metric
 
 
 @dataclass(frozen=True)
 class Scores:
     """The scores of one split; those per class are lists in class order."""
 
+    loss: float
     accuracy: float
     precision_macro: float
     recall_macro: float
@@ -23,16 +23,12 @@ class Scores:
     confusion_matrix: list[list[int]]
 
     def summary(self) -> dict[str, float]:
-        """The four numbers that are logged every epoch."""
-        return {
-            "accuracy": self.accuracy,
-            "precision_macro": self.precision_macro,
-            "recall_macro": self.recall_macro,
-            "f1_macro": self.f1_macro,
-        }
+        """The numbers that are logged every epoch."""
+        names = ("loss", "accuracy", "precision_macro", "recall_macro", "f1_macro")
+        return {name: getattr(self, name) for name in names}
 
 
-def scores(matrix: Tensor) -> Scores:
+def scores(loss: Tensor, matrix: Tensor) -> Scores:
     """Derive all scores from a confusion matrix.
 
     Equal to scikit-learn with ``labels=range(num_classes), zero_division=0``: a class that occurs in neither targets
@@ -40,14 +36,16 @@ def scores(matrix: Tensor) -> Scores:
     a score there depends on which classes the split happens to hold.
 
     Args:
+        loss: Mean loss an image `[]`, passed on.
         matrix: Counts `[num_classes, num_classes]`, rows are true classes, columns predicted ones.
     """
-    matrix = matrix.double().cpu()
+    matrix = matrix.cpu().double()
     hits, support, predicted = matrix.diag(), matrix.sum(1), matrix.sum(0)
     precision = hits / predicted.clamp(min=1)
     recall = hits / support.clamp(min=1)
     f1 = 2 * hits / (support + predicted).clamp(min=1)
     return Scores(
+        loss=loss.item(),
         accuracy=(hits.sum() / matrix.sum().clamp(min=1)).item(),
         precision_macro=precision.mean().item(),
         recall_macro=recall.mean().item(),
@@ -60,26 +58,30 @@ def scores(matrix: Tensor) -> Scores:
     )
 
 
-class SplitMetrics(nn.Module):
+class SplitMetrics(Metric):
     """Loss and confusion matrix of one split, summed over batches and over ranks.
 
     Both are sums until `compute`, so the result does not depend on the size of the batches or on the number of
     processes; a mean of per-batch (or per-rank) macro-F1 would (0.695 instead of 0.737 for 7 classes at batch 32).
+    `update` never waits for the device, and a loss that is not a number stays one: torchmetrics' MeanMetric and
+    MulticlassConfusionMatrix synchronise in every step, and the former drops such a batch from the mean.
     """
+
+    full_state_update = False
+    loss_sum: Tensor
+    matrix: Tensor
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
-        self.loss = MeanMetric()
-        self.confusion = MulticlassConfusionMatrix(num_classes, validate_args=False)
+        self.add_state("loss_sum", torch.zeros(()), dist_reduce_fx="sum")
+        self.add_state("matrix", torch.zeros(num_classes, num_classes, dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
         """Add one batch: its mean loss `[]`, logits `[B, num_classes]` and labels `[B]`."""
-        self.loss.update(loss.detach(), weight=len(labels))
-        self.confusion.update(logits.detach().argmax(1), labels)
+        self.loss_sum += loss.detach() * len(labels)
+        cells = labels * len(self.matrix) + logits.detach().argmax(1)
+        self.matrix.view(-1).scatter_add_(0, cells, torch.ones_like(cells))
 
-    def compute(self) -> tuple[float, Scores]:
-        """Mean loss a sample and the scores, over all ranks; starts anew afterwards."""
-        loss, matrix = self.loss.compute().item(), self.confusion.compute()
-        self.loss.reset()
-        self.confusion.reset()
-        return loss, scores(torch.as_tensor(matrix))
+    def compute(self) -> tuple[Tensor, Tensor]:
+        """Mean loss an image `[]` and the confusion matrix `[num_classes, num_classes]`, over all ranks."""
+        return self.loss_sum / self.matrix.sum(), self.matrix

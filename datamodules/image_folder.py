@@ -26,6 +26,7 @@ class ImageFolder(ImageDataModule):
         image_size: Side of the input in pixels.
         decode_size: Side of the decoded copy that augmentation starts from; None is 8/7 of `image_size`.
         channels: 1 for grey, 3 for colour.
+        class_names: In label order; None takes the names found, sorted.
         kwargs: As in `ImageDataModule`.
     """
 
@@ -37,14 +38,20 @@ class ImageFolder(ImageDataModule):
         image_size: int = 224,
         decode_size: int | None = None,
         channels: int = 3,
+        class_names: list[str] | None = None,
         **kwargs: Any,
     ) -> None:
         super().__init__(root=root, image_size=image_size, **kwargs)
         self.channels, self.native_size = channels, decode_size or round(image_size * 8 / 7)
         self.study = name or self.root.resolve().name  # type: ignore[misc]
-        listed = self._from_table(Path(csv)) if csv else self._from_folders()
-        self.class_names = sorted({label for _, label, _ in listed})
-        self.listed = listed
+        if class_names and self.predict_folder:
+            self.listed, self.class_names = [], class_names  # the images of training are not needed
+            return
+        self.listed = self._from_table(Path(csv)) if csv else self._from_folders()
+        found = sorted({label for _, label, _ in self.listed})
+        self.class_names = class_names or found
+        if unknown := sorted(set(found) - set(self.class_names)):
+            raise MisconfigurationException(f"{self.root} has the class {unknown[0]!r}, which data.class_names lacks")
 
     def prepare(self) -> None:
         """Decode all images once."""

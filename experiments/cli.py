@@ -4,7 +4,7 @@ import json
 import logging
 import sys
 import warnings
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from functools import partial
 from itertools import pairwise
 from pathlib import Path
@@ -16,17 +16,16 @@ import yaml
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import WandbLogger
-from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 import fashion_cnn  # noqa: F401  (makes its classes known by their short names)
-import transfer  # noqa: F401
-from callbacks import EpochTable, PredictionWriter, StageTable, TestReport
+import transfer
+from callbacks import EpochTable, PredictionWriter, Provenance, StageTable, TestReport
 from callbacks.files import is_dev_run, write_atomically
 from classification import Classifier
 from datamodules import ImageDataModule
 from experiments.errors import Parser, stop
-from experiments.run_folder import CONFIG, Run, provenance
+from experiments.run_folder import CONFIG, Run, provenance, read_checkpoint
 from experiments.wandb_logger import WANDB_ID, finish_wandb, wandb_logger
 
 MONITOR = "val/f1_macro"
@@ -54,6 +53,9 @@ class SaveConfig(SaveConfigCallback):
         if not trainer.is_global_zero:
             return
         self.folder.mkdir(parents=True, exist_ok=True)
+        # Running the file again shall neither resume nor remove this run.
+        self.config = self.config.clone()
+        self.config.ckpt_path, self.config.run.overwrite = None, False
         self.parser.save(self.config, self.folder / CONFIG, skip_none=False, overwrite=True)
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
@@ -104,24 +106,57 @@ class CLI(LightningCLI):
     def instantiate_trainer(self, **kwargs: Any) -> L.Trainer:
         """Settle the run's folder first; callbacks and logger write there."""
         self.run: Run = self.command.run
-        seed = self.config[self.subcommand].seed_everything
-        self.run.name_after(self.datamodule, self.model, seed)
-        self.command.ckpt_path = self.run.checkpoint(self.command.ckpt_path)
-        trainer = self.command.trainer
-        if self.subcommand == "fit" and not trainer.fast_dev_run:
-            rank_zero_only(self.run.claim)(resumes=self.command.ckpt_path is not None)
-        self.save_config_kwargs = {"folder": self.run.folder}
+        trainer, fits = self.command.trainer, self.subcommand == "fit"
+        self.run.name_after(self.datamodule, self.model, self.config[self.subcommand].seed_everything)
+        trained: Mapping[str, Any] = {}
+        if self.command.ckpt_path is not None:
+            trained = self._settle_checkpoint(fits)
+        if fits and not trainer.fast_dev_run:
+            self.run.claim(resumes=self.command.ckpt_path is not None)
         if trainer.logger in (None, True) and self.subcommand in ("fit", "test") and not trainer.fast_dev_run:
             kwargs["logger"] = wandb_logger(self.run)
         elif trainer.logger is None:
             kwargs["logger"] = False
         kwargs["default_root_dir"] = trainer.default_root_dir or str(self.run.folder)
-        self.trainer_defaults = {**TRAINER_DEFAULTS, "callbacks": self._callbacks(seed)}
+        kwargs["enable_checkpointing"] = True  # for Lightning EpochTable is one; the others depend on the option
+        self.save_config_kwargs = {"folder": self.run.folder}
+        self.trainer_defaults = {**TRAINER_DEFAULTS, "callbacks": self._callbacks(trained)}
         return super().instantiate_trainer(**kwargs)
 
-    def _callbacks(self, seed: int) -> list[Callback]:
+    def _settle_checkpoint(self, fits: bool) -> Mapping[str, Any]:
+        """Find the checkpoint, check that it may be resumed, and give the record of the run it is of."""
+        path = self.run.find_checkpoint(self.command.ckpt_path)
+        self.command.ckpt_path = str(path)
+        checkpoint = read_checkpoint(path)
+        trained: Mapping[str, Any] = checkpoint["callbacks"].get("Provenance", {})
+        if fits:
+            self.run.check_resumes(path, trained)
+            # The optimizer's and the schedule's values come from the checkpoint: others would be shown, not used.
+            now, before = self.config_dump["model"]["init_args"], checkpoint["hyper_parameters"]
+            for name in now.keys() & before.keys() - {"class_names", "weights"}:
+                if now[name] != before[name]:
+                    raise MisconfigurationException(
+                        f"model.{name} is {now[name]}, and {before[name]} in {path}: resume a run with its own values"
+                    )
+        self.run.belong_to(path, trained)
+        return trained
+
+    def _callbacks(self, trained: Mapping[str, Any]) -> list[Callback]:
+        identity = {
+            "study": self.run.study,
+            "strategy": self.run.strategy,
+            "seed_name": self.run.seed_name,
+            "seed": self.config[self.subcommand].seed_everything,
+            "variant": self.datamodule.variant,
+            "backbone": getattr(self.model, "backbone", None),
+            "weights": getattr(self.model, "weights", None),
+        }
         if self.subcommand == "fit":
-            callbacks: list[Callback] = [StageTable(), EpochTable(self.run.folder / "metrics.csv")]
+            callbacks: list[Callback] = [
+                StageTable(),
+                Provenance({**identity, **provenance()}),
+                EpochTable(self.run.folder / "metrics.csv"),
+            ]
             if self.command.trainer.enable_checkpointing is not False:
                 folder = self.run.folder / "checkpoints"
                 checkpoint = partial(
@@ -135,16 +170,7 @@ class CLI(LightningCLI):
         if self.subcommand == "predict":
             return [PredictionWriter(self._predictions_file())]
         if self.subcommand == "test":
-            record = {
-                "study": self.run.study,
-                "strategy": self.run.strategy,
-                "seed": seed,
-                "variant": self.datamodule.variant,
-                "checkpoint": self.command.ckpt_path,
-                "backbone": getattr(self.model, "backbone", None),
-                "weights": getattr(self.model, "weights", None),
-                **provenance(),
-            }
+            record = {**(trained or identity), "checkpoint": self.command.ckpt_path, "tested_with": provenance()}
             return [TestReport(self.run.folder, record)]
         return []
 
@@ -153,6 +179,11 @@ class CLI(LightningCLI):
             return Path(self.run.predictions)
         folder = self.datamodule.predict_folder
         return self.run.folder / (f"predictions-{folder.resolve().name}.csv" if folder else "predictions.csv")
+
+    def before_fit(self) -> None:
+        """Get the pretrained weights before anything is written or decoded, so that a missing file leaves no trace."""
+        if self.command.ckpt_path is None and isinstance(self.model, transfer.TransferClassifier):
+            self.model.load_pretrained()
 
     def after_fit(self) -> None:
         """Close with the line that tests the best checkpoint."""
@@ -185,33 +216,45 @@ def check_yaml(args: Sequence[str]) -> None:
 
 
 def from_checkpoint(args: Sequence[str]) -> list[str]:
-    """Complete `predict --ckpt_path FILE` and the like: what is not typed comes from the checkpoint.
+    """Complete `predict --ckpt_path FILE` and the like: what is not typed comes from the run of the checkpoint.
 
     Args:
         args: The command line.
 
     Returns:
-        The same with `--model` and `--data` as they were in training, where neither a config nor these are given.
+        The same with `--config` of the run's own config.yaml; where that is not beside the checkpoint any more, with
+        `--model` and `--data` as the checkpoint has them.
     """
-    typed = {arg.split("=")[0].split(".")[0] for arg in args if arg.startswith("-")}
+    args = [part for arg in args for part in (arg.split("=", 1) if arg.startswith("--ckpt_path=") else [arg])]
+    typed = {arg.split("=")[0] for arg in args if arg.startswith("-")}
     path = next((Path(value) for name, value in pairwise(args) if name == "--ckpt_path"), None)
     if typed & {"--config", "-c"} or path is None or not path.is_file():
-        return list(args)
-    checkpoint = torch.load(path, map_location="cpu", weights_only=True)
+        return args
+    checkpoint = read_checkpoint(path)
+    data = checkpoint["datamodule_hyper_parameters"]
+    if args[0] == "predict" and "class_names" in data:  # so that the images of training need not be there
+        args = [*args, f"--data.class_names={json.dumps(checkpoint['hyper_parameters']['class_names'])}"]
+    config = path.parent.parent / CONFIG
+    if path.parent.name == "checkpoints" and config.is_file():
+        return [args[0], "--config", str(config), *args[1:]]
     added = []
     for option, key in (("--model", "hyper_parameters"), ("--data", "datamodule_hyper_parameters")):
-        saved = {name: value for name, value in checkpoint[key].items() if name not in ("_instantiator", "class_names")}
+        derived = {"_instantiator"} | ({"class_names"} if option == "--model" else set())
+        saved = {name: value for name, value in checkpoint[key].items() if name not in derived}
         whole = {"class_path": saved.pop("_class_path"), "init_args": saved}
-        if not any(arg.split("=")[0] == option for arg in args):
+        if option not in typed:
             added.append(f"{option}={json.dumps(whole)}")
     return [args[0], *added, *args[1:]]
 
 
 def user_mistake(error: BaseException | None) -> BaseException | None:
     """The error that a user can do something about, also where the parser has wrapped it in one of its own."""
-    while error is not None and not isinstance(error, (MisconfigurationException, FileNotFoundError)):
-        error = error.__cause__ or error.__context__
-    return error
+    while error is not None:
+        own_message = isinstance(error, FileNotFoundError) and error.errno is None  # not one from deep inside a library
+        if own_message or isinstance(error, MisconfigurationException):
+            return error
+        error = error.__cause__
+    return None
 
 
 def quieten() -> None:

@@ -3,10 +3,13 @@
 import platform
 import shutil
 import subprocess
+from collections.abc import Mapping
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+import torch
+from lightning.pytorch.utilities import rank_zero_only
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 CONFIG = "config.yaml"
@@ -41,22 +44,41 @@ class Run:
         self.seed_name = "-".join(part for part in (f"seed{seed}", data.variant) if part)
         self.folder = self.root / self.study / self.strategy / self.seed_name
 
-    def checkpoint(self, ckpt_path: str | None) -> str | None:
-        """Turn `best` and `last` into files, and move to the folder of the run that a checkpoint belongs to.
+    def find_checkpoint(self, ckpt_path: str) -> Path:
+        """The file that `best`, `last`, `last.ckpt` or a path means.
 
         Raises:
             FileNotFoundError: There is no such checkpoint.
         """
-        if ckpt_path is None:
-            return None
-        path = self.folder / "checkpoints" / f"{ckpt_path}.ckpt" if ckpt_path in ("best", "last") else Path(ckpt_path)
+        path = Path(ckpt_path)
+        if ckpt_path.removesuffix(".ckpt") in ("best", "last") and not path.is_file():
+            path = self.folder / "checkpoints" / f"{ckpt_path.removesuffix('.ckpt')}.ckpt"
         if not path.is_file():
             raise FileNotFoundError(
                 f"no checkpoint {path}: `lightning fit` writes it; --ckpt_path takes best, last or a file"
             )
+        return path
+
+    def belong_to(self, path: Path, trained: Mapping[str, Any]) -> None:
+        """Write where the run that a checkpoint is of keeps its files, under that run's names."""
         if path.parent.name == "checkpoints":
             self.folder = path.parent.parent
-        return str(path)
+        if trained:
+            self.study, self.strategy, self.seed_name = trained["study"], trained["strategy"], trained["seed_name"]
+
+    def check_resumes(self, path: Path, trained: Mapping[str, Any]) -> None:
+        """A run is resumed under its own names.
+
+        Raises:
+            MisconfigurationException: The checkpoint is another run's.
+        """
+        this = f"{self.study}/{self.strategy}/{self.seed_name}"
+        other = "/".join(str(trained.get(name)) for name in ("study", "strategy", "seed_name"))
+        if trained and this != other:
+            raise MisconfigurationException(
+                f"{path} is of the run {other}, and this is {this}: give the same config, seed and fold to resume it, "
+                "or start from its weights with --model.weights"
+            )
 
     def claim(self, resumes: bool) -> None:
         """Make sure that training does not overwrite an older run.
@@ -64,7 +86,8 @@ class Run:
         Raises:
             MisconfigurationException: There is one, and it is neither resumed nor to be overwritten.
         """
-        if resumes or not (self.folder / CONFIG).exists():
+        requeued = any(self.folder.glob("hpc_ckpt_*.ckpt"))  # SLURM stopped it; Lightning goes on by itself
+        if resumes or requeued or not (self.folder / CONFIG).exists():
             return
         if not self.overwrite:
             last = self.folder / "checkpoints" / "last.ckpt"
@@ -73,7 +96,23 @@ class Run:
                 f"{self.folder} already holds a run: {go_on}replace it with --run.overwrite true, "
                 "or give this one another --run.strategy NAME or --seed_everything K"
             )
-        shutil.rmtree(self.folder)
+        rank_zero_only(shutil.rmtree)(self.folder)
+
+
+def read_checkpoint(path: Path) -> dict[str, Any]:
+    """Load a checkpoint without running any code that may be in it.
+
+    Raises:
+        MisconfigurationException: The file is not a checkpoint of this project.
+    """
+    try:
+        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
+        checkpoint["hyper_parameters"]["_class_path"]
+    except Exception as error:  # damaged and foreign files raise errors of many types
+        raise MisconfigurationException(
+            f"{path} is not a checkpoint of `lightning fit`; weights alone go to --model.weights"
+        ) from error
+    return checkpoint
 
 
 def provenance() -> dict[str, Any]:

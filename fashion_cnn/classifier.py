@@ -2,6 +2,7 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 
 from classification import Classifier
@@ -39,6 +40,7 @@ class FashionClassifier(Classifier):
         self.save_hyperparameters()
         self.strategy_name = "batchnorm" if batch_norm else "plain"
         self.mean, self.std = mean, std
+        self.shape = (in_channels, image_size, image_size)
         network = FashionCNN(len(self.class_names), in_channels, image_size, width, batch_norm, dropout)
         # 1.3x faster on CPU than the contiguous layout (1,330 against 1,041 images/s at batch 128).
         self.network = network.to(memory_format=torch.channels_last)
@@ -48,6 +50,16 @@ class FashionClassifier(Classifier):
         return {name: list(block.parameters()) for name, block in self.network.named_children()}
 
     def normalize(self, images: Tensor) -> Tensor:
-        """Zero mean and unit variance over the training pixels."""
+        """Zero mean and unit variance over the training pixels.
+
+        Raises:
+            MisconfigurationException: The network was made for images of another size.
+        """
+        if tuple(images.shape[1:]) != self.shape:
+            channels, size = images.shape[1:3]
+            raise MisconfigurationException(
+                f"the images are {channels} x {size} x {images.shape[3]} and the network was made for "
+                f"{' x '.join(map(str, self.shape))}: pass --model.in_channels {channels} --model.image_size {size}"
+            )
         images = images.float() / 255 if images.dtype == torch.uint8 else images
         return (images - self.mean) / self.std

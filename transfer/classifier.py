@@ -47,10 +47,10 @@ class TransferClassifier(Classifier):
         self.configure_network(dropout)
         self.phases: list[Phase] = check_phases(strategy, list(self.network_stages))
         self.phase = self.phases[0]
-        self._restored = False
+        self._has_weights = False
 
     def configure_network(self, dropout: float) -> None:
-        """Build the network without weights; those come at the start of `fit`, and with a checkpoint never."""
+        """Build the network without weights; `fit` loads them, and a checkpoint brings its own."""
         import timm
 
         try:
@@ -96,14 +96,20 @@ class TransferClassifier(Classifier):
         images = images.float() / 255 if images.dtype == torch.uint8 else images
         return (images.expand(-1, 3, -1, -1) - self.mean) / self.std
 
+    def load_pretrained(self) -> None:
+        """Load the pretrained weights, once."""
+        if not self._has_weights:
+            load_weights(self.network, self.backbone, self.weights)
+            self._has_weights = True
+
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
         """Remember that the weights are those of a run."""
-        self._restored = True
+        super().on_load_checkpoint(checkpoint)
+        self._has_weights = True
 
     def on_fit_start(self) -> None:
         """Load the pretrained weights, unless a checkpoint has brought its own."""
-        if not self._restored:
-            load_weights(self.network, self.backbone, self.weights)
+        self.load_pretrained()
 
 
 def _similar(backbone: str) -> str:

@@ -12,18 +12,13 @@ class Stage:
 
     Attributes:
         name: As strategies, logs and tables call it: stem, layer1, ..., head.
-        modules: The largest modules that belong to this stage alone; together they hold its parameters and buffers.
-        parameters: All parameters of the stage.
+        modules: The largest modules that belong to this stage alone; what has a mode or a buffer is in them.
+        parameters: All parameters of the stage, those of the network itself (a vision transformer's) included.
     """
 
     name: str
     modules: tuple[nn.Module, ...]
     parameters: tuple[nn.Parameter, ...]
-
-    @property
-    def size(self) -> int:
-        """Number of parameters."""
-        return sum(parameter.numel() for parameter in self.parameters)
 
     def learn(self, learns: bool) -> None:
         """Let the stage learn, or freeze it: no gradient, and evaluation mode.

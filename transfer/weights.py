@@ -1,6 +1,7 @@
 """Pretrained weights: from timm's hub by tag, from a file, or none."""
 
 from pathlib import Path
+from typing import Any
 
 import torch
 from lightning.pytorch.utilities import rank_zero_info
@@ -56,15 +57,16 @@ def _from_hub(backbone: str) -> dict[str, Tensor]:
 def _from_file(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
         raise FileNotFoundError(f"no weights file {path}: pass --model.weights FILE, hub or none")
-    if path.suffix == ".safetensors":
-        from safetensors.torch import load_file
-
-        return dict(load_file(path))
     try:
-        state = torch.load(path, map_location="cpu", weights_only=True)
-    except Exception as error:  # unpickling errors come in many types
+        if path.suffix == ".safetensors":
+            from safetensors.torch import load_file
+
+            state: Any = load_file(path)
+        else:
+            state = torch.load(path, map_location="cpu", weights_only=True)
+        state = dict(state.get("state_dict", state))
+    except Exception as error:  # damaged files raise errors of many types
         raise MisconfigurationException(f"{path} is neither a safetensors file nor a plain torch state dict") from error
-    state = state.get("state_dict", state)
     # A checkpoint of this project's own TransferClassifier serves as well.
     prefix = "network."
     return {name.removeprefix(prefix): value for name, value in state.items() if isinstance(value, Tensor)}

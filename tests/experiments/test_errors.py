@@ -2,7 +2,17 @@
 
 import pytest
 
-FER = ["fit", "--config", "configs/fer_full.yaml", "--trainer.logger", "false"]
+FER = [
+    "fit",
+    "--config",
+    "configs/fer_full.yaml",
+    "--trainer.logger",
+    "false",
+    "--run.root",
+    "nowhere",
+    "--model.weights",
+    "none",
+]
 
 
 @pytest.mark.parametrize(

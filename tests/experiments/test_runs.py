@@ -23,8 +23,8 @@ def shell(*args, check=True, **rest):
 
 
 def test_two_processes_train_and_give_the_test_scores_of_one(lightning, tiny_transfer, tmp_path):
-    """35 test images: an even sampler would count one of them twice."""
-    two = ["--trainer.devices", 2, "--trainer.strategy", "ddp"]
+    """35 test images: an even sampler would count one of them twice, and one rank has a batch more than the other."""
+    two = ["--data.batch_size", 34, "--trainer.devices", 2, "--trainer.strategy", "ddp"]
     shell("fit", "--config", "configs/fer_partial.yaml", *tiny_transfer, *two)
     folder = tmp_path / "runs/fer/partial/seed0"
     best = ["--config", folder / "config.yaml", "--ckpt_path", "best"]
