@@ -9,6 +9,7 @@ from collections.abc import Iterable
 from typing import Any, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 CATALOGUES = ("transfer", "fashion_cnn", "datamodules")
 
@@ -17,6 +18,16 @@ def stop(message: str) -> NoReturn:
     """Print `error: message` on one line and exit with code 2."""
     print("error: " + " ".join(message.split()), file=sys.stderr)
     raise SystemExit(2)
+
+
+def user_mistake(error: BaseException | None) -> BaseException | None:
+    """The error that a user can do something about, also where the parser has wrapped it in one of its own."""
+    while error is not None:
+        own_message = isinstance(error, FileNotFoundError) and error.errno is None  # not one from deep inside a library
+        if own_message or isinstance(error, MisconfigurationException):
+            return error
+        error = error.__cause__
+    return None
 
 
 class Parser(LightningArgumentParser):
