@@ -49,7 +49,9 @@ def main() -> None:
     for config in options.configs:
         row = measure(config, arguments, options.steps)
         times = ("", "") if options.steps else (f"{row['train_seconds']:.0f}", f"{row['epoch_seconds']:.0f}")
-        speed = f"{row['images_per_second']:.3g}"
+        speed = (
+            f"{row['images_per_second']:,.3g}" if row["images_per_second"] < 100 else f"{row['images_per_second']:,.0f}"
+        )
         print(f"| {config} | {times[0]} | {times[1]} | {speed} | {row['peak_memory_mb']:,.0f} |", flush=True)
 
 

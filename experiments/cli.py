@@ -213,8 +213,9 @@ def quieten() -> None:
         "in eval mode at the start of training",  # frozen stages
         "exists and is not empty",  # a resumed run
         "callbacks used to create the checkpoint",  # those of training, in a test
+        "skip_none parameter was deprecated",  # its successor is not in the oldest jsonargparse we run with
     ):
-        warnings.filterwarnings("ignore", message=f".*{message}.*")
+        warnings.filterwarnings("ignore", message=f"(?s).*{message}")
     for name in (
         "lightning.pytorch.utilities.rank_zero",
         "lightning.pytorch.trainer.connectors.logger_connector.logger_connector",
