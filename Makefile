@@ -21,10 +21,10 @@ setup: .venv/.complete  ## Make .venv with the versions of requirements.lock (ab
 	.venv/bin/uv pip install --quiet --python .venv/bin/python --no-deps --editable .
 	@touch $@
 
-demo: setup  ## Pretrain, transfer to generated faces with three arms, print the table (3 minutes, no data needed)
+demo: setup  ## Pretrain, transfer to generated faces with three arms, print the table (2 minutes, no data needed)
 	.venv/bin/python -m experiments.demo
 
-test: setup  ## Run the tests (5 minutes on 2 cores)
+test: setup  ## Run the tests (3 minutes on 2 cores)
 	.venv/bin/python -m pytest $(ARGS)
 
 lint: setup  ## Style and types
