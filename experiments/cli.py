@@ -55,11 +55,11 @@ class SaveConfig(SaveConfigCallback):
         # Running the file again shall neither resume nor remove this run.
         self.config = self.config.clone()
         self.config.ckpt_path, self.config.run.overwrite = None, False
-        self.parser.save(self.config, self.folder / CONFIG, skip_none=False, overwrite=True)
+        self.parser.save(self.config, self.folder / CONFIG, skip_unset=False, overwrite=True)
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 write_atomically(self.folder / WANDB_ID, logger.experiment.id)
-            logger.log_hyperparams(json.loads(self.parser.dump(self.config, format="json", skip_none=False)))
+            logger.log_hyperparams(json.loads(self.parser.dump(self.config, format="json", skip_unset=False)))
 
 
 class CLI(LightningCLI):
@@ -213,7 +213,7 @@ def quieten() -> None:
         "in eval mode at the start of training",  # frozen stages
         "exists and is not empty",  # a resumed run
         "callbacks used to create the checkpoint",  # those of training, in a test
-        "skip_none parameter was deprecated",  # its successor is not in the oldest jsonargparse we run with
+        "skip_none parameter was deprecated",  # inside Lightning
     ):
         warnings.filterwarnings("ignore", message=f"(?s).*{message}")
     for name in (
