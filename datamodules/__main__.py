@@ -23,7 +23,7 @@ def main() -> None:
             )
         except (FileNotFoundError, MisconfigurationException) as error:
             failed = True
-            print(f"error: {type(data).__name__}: {error}", file=sys.stderr)
+            print(f"error: {type(data).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
     sys.exit(2 if failed else 0)
 
 
