@@ -20,10 +20,10 @@ class EpochTable(Checkpoint):
     logged everything.)
 
     Args:
-        path: Of the file; None keeps the rows in memory only.
+        path: Of the file.
     """
 
-    def __init__(self, path: Path | None) -> None:
+    def __init__(self, path: Path) -> None:
         self.path = path
         self.rows: list[dict[str, float]] = []
 
@@ -67,13 +67,13 @@ class EpochTable(Checkpoint):
             "peak_memory_mb": peak_memory_mb(pl_module.device),
         }
         self.rows.append(row)
-        if trainer.is_global_zero and self.path and not is_dev_run(trainer):
+        if trainer.is_global_zero and not is_dev_run(trainer):
             header = list(dict.fromkeys(name for row in self.rows for name in row))
             write_csv(
                 self.path, header, ([f"{row[name]:.7g}" if name in row else "" for name in header] for row in self.rows)
             )
         if trainer.is_global_zero:
-            self._say(trainer, row)
+            self._say(row)
 
     def state_dict(self) -> dict[str, Any]:
         """The rows so far."""
@@ -84,7 +84,7 @@ class EpochTable(Checkpoint):
         self.rows = state_dict["rows"]
 
     @staticmethod
-    def _say(trainer: L.Trainer, row: dict[str, float]) -> None:
+    def _say(row: dict[str, float]) -> None:
         metrics = ", ".join(f"{name} {row.get(name, float('nan')):.4f}" for name in SHOWN)
         speed = f"{row['epoch_seconds']:.1f} s, {row['images_per_second']:,.0f} images/s"
         print(f"epoch {row['epoch']:.0f}: {metrics} ({speed}, peak {row['peak_memory_mb']:,.0f} MB)", flush=True)

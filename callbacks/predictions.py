@@ -46,9 +46,9 @@ class PredictionWriter(Callback):
             return
         index, probabilities = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
         order = index.argsort()
-        classifier, data = pl_module, trainer.datamodule  # type: ignore[attr-defined]
-        classes: list[str] = classifier.class_names  # type: ignore[assignment]
-        names = data.predict_dataloader().dataset.split.names
+        classes: list[str] = pl_module.class_names  # type: ignore[assignment]
+        loader: Any = trainer.predict_dataloaders
+        names = loader.dataset.split.names
         rows = (
             [names[i], classes[p.argmax()], *(f"{value:.6f}" for value in p.tolist())]
             for i, p in zip(index[order].tolist(), probabilities[order], strict=True)

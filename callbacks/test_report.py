@@ -1,6 +1,6 @@
 import io
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -32,7 +32,8 @@ class TestReport(Callback):
         scores, names = classifier.scores, classifier.class_names
         if not trainer.is_global_zero or scores is None:
             return
-        _print_table(scores, names)
+        rows = list(zip(names, scores.precision, scores.recall, scores.f1, scores.support, strict=True))
+        _print_table(scores, rows)
         limit = trainer.limit_test_batches
         if is_dev_run(trainer) or not (isinstance(limit, float) and limit == 1.0):
             print("a part of the test split only: nothing is written")
@@ -41,10 +42,7 @@ class TestReport(Callback):
         expected, evaluated = len(data.splits["test"]), sum(scores.support)
         if evaluated != expected:
             raise RuntimeError(f"evaluated {evaluated} images of a test split of {expected}")
-        per_class = {
-            name: {"precision": p, "recall": r, "f1": f, "support": n}
-            for name, p, r, f, n in zip(names, scores.precision, scores.recall, scores.f1, scores.support, strict=True)
-        }
+        per_class = {name: {"precision": p, "recall": r, "f1": f, "support": n} for name, p, r, f, n in rows}
         rates = classifier.learning_rates()
         sizes = {name: sum(p.numel() for p in parameters) for name, parameters in classifier.stages().items()}
         record = {
@@ -61,7 +59,7 @@ class TestReport(Callback):
         print(f"wrote {self.folder / 'metrics.json'} and confusion_matrix.png")
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
-                _log_to_wandb(logger, scores, names)
+                _log_to_wandb(logger, scores.confusion_matrix, names, rows)
 
     def _replace_metrics(self, record: Mapping[str, Any]) -> None:
         """Write metrics.json, and say so where that replaces the scores of another checkpoint or another test set."""
@@ -74,11 +72,11 @@ class TestReport(Callback):
         write_atomically(path, json.dumps(record, indent=1) + "\n")
 
 
-def _print_table(scores: Any, names: list[str]) -> None:
+def _print_table(scores: Any, rows: Sequence[tuple[Any, ...]]) -> None:
     table = Table("test", title_justify="left")
     for column in ("precision", "recall", "F1", "images"):
         table.add_column(column, justify="right")
-    for row in zip(names, scores.precision, scores.recall, scores.f1, scores.support, strict=True):
+    for row in rows:
         table.add_row(row[0], *(f"{value:.4f}" for value in row[1:4]), f"{row[4]:,}")
     table.add_section()
     averages = (scores.precision_macro, scores.recall_macro, scores.f1_macro)
@@ -109,14 +107,15 @@ def draw_confusion_matrix(matrix: list[list[int]], names: list[str]) -> bytes:
     return png.getvalue()
 
 
-def _log_to_wandb(logger: WandbLogger, scores: Any, names: list[str]) -> None:
+def _log_to_wandb(
+    logger: WandbLogger, matrix: list[list[int]], names: list[str], rows: Sequence[tuple[Any, ...]]
+) -> None:
     import wandb
 
-    rows = [list(row) for row in zip(names, scores.precision, scores.recall, scores.f1, scores.support, strict=True)]
     # wandb's chart takes one entry a sample; the matrix says how often each pair occurs.
-    pairs = [(i, j) for i, row in enumerate(scores.confusion_matrix) for j, n in enumerate(row) for _ in range(n)]
+    pairs = [(i, j) for i, row in enumerate(matrix) for j, n in enumerate(row) for _ in range(n)]
     chart = wandb.plot.confusion_matrix(
         y_true=[true for true, _ in pairs], preds=[predicted for _, predicted in pairs], class_names=names
     )
-    table = wandb.Table(columns=["class", "precision", "recall", "f1", "images"], data=rows)
+    table = wandb.Table(columns=["class", "precision", "recall", "f1", "images"], data=[list(row) for row in rows])
     logger.experiment.log({"test/per_class": table, "test/confusion_matrix": chart})

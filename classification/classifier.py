@@ -81,6 +81,11 @@ class Classifier(L.LightningModule):
         """Turn images `[B, C, H, W]` (uint8, or float in [0, 1]) into what the network was made for."""
         raise NotImplementedError
 
+    @staticmethod
+    def as_floats(images: Tensor) -> Tensor:
+        """Images in [0, 1], whether they come as bytes or as floats."""
+        return images.float() / 255 if images.dtype == torch.uint8 else images
+
     # Set-up, in named steps.
 
     def configure_losses(self, label_smoothing: float) -> None:

@@ -16,6 +16,7 @@ from datamodules.images import Array, MappedImages, Split, fingerprint, read_ima
 from datamodules.samplers import BatchSampler, Request
 from datamodules.transforms import Augmentation, Transform
 
+PARTS = ("train", "val", "test")
 IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
 
 
@@ -99,6 +100,7 @@ class ImageDataModule(L.LightningDataModule):
         self.predict_folder = Path(predict_folder) if predict_folder else None
         self.variant = ""
         self.splits: dict[str, Split] = {}
+        self._images_fingerprint = ""
 
     # What a data set says.
 
@@ -137,15 +139,13 @@ class ImageDataModule(L.LightningDataModule):
     @property
     def fingerprint(self) -> str:
         """Changes when an image's place, a label or the membership of a split does."""
-        parts = [
-            part for name in ("train", "val", "test") for part in (self.splits[name].rows, self.splits[name].labels)
-        ]
+        parts = [part for name in PARTS for part in (self.splits[name].rows, self.splits[name].labels)]
         return fingerprint(*parts, list(self.splits["test"].names), [self.images_fingerprint])
 
     @property
     def images_fingerprint(self) -> str:
-        """Of the pixels themselves; a data set that has a cache knows it."""
-        return ""
+        """Of the pixels themselves, taken when they were decoded; `load_splits` finds it in the cache."""
+        return self._images_fingerprint
 
     def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
         """Shuffled and augmented."""

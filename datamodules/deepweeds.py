@@ -8,13 +8,12 @@ import numpy as np
 from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from datamodules.base import ImageDataModule
+from datamodules.base import PARTS, ImageDataModule
 from datamodules.download import SHA256_OF_IMAGES, URL_OF_IMAGES, URL_OF_LABELS, download
 from datamodules.images import MappedImages, Split, cached, decode_files, fingerprint, read_image, source_key
 from datamodules.tables import read_table
 
 FOLDS = 5
-PARTS = ("train", "val", "test")
 
 
 class DeepWeeds(ImageDataModule):
@@ -68,11 +67,6 @@ class DeepWeeds(ImageDataModule):
             rows = np.array([row_of[name] for name in labels])
             splits[part] = Split(images, rows, np.array(list(labels.values())), list(labels))
         return splits
-
-    @property
-    def images_fingerprint(self) -> str:
-        """Of all pixels, taken when they were decoded."""
-        return self._images_fingerprint
 
     def _meta(self) -> dict[str, Any]:
         tables = [self.folder / "labels" / f"{part}_subset{fold}.csv" for fold in range(FOLDS) for part in PARTS]

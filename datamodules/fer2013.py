@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from datamodules.base import ImageDataModule
+from datamodules.base import PARTS, ImageDataModule
 from datamodules.images import MappedImages, Split, cached, fingerprint, source_key
 
 SIDE = 48
@@ -54,17 +54,12 @@ class FER2013(ImageDataModule):
         labels, usage = np.load(folder / "labels.npy"), np.load(folder / "usage.npy")
         images = MappedImages(folder / "images.bin", tuple(meta["shape"]))
         self._images_fingerprint = str(meta["fingerprint"])
-        rows = {name: np.flatnonzero(usage == code) for code, name in enumerate(("train", "val", "test"))}
+        rows = {name: np.flatnonzero(usage == code) for code, name in enumerate(PARTS)}
         lines = np.load(folder / "lines.npy")
         return {
             name: Split(images, r, labels[r], [f"{meta['csv']}:{line}" for line in lines[r]])
             for name, r in rows.items()
         }
-
-    @property
-    def images_fingerprint(self) -> str:
-        """Of all pixels, taken when the CSV was parsed."""
-        return self._images_fingerprint
 
     def _meta(self) -> dict[str, Any]:
         csv = self.csv

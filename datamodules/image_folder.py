@@ -5,11 +5,9 @@ from typing import Any
 import numpy as np
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from datamodules.base import IMAGE_SUFFIXES, ImageDataModule, stratified_split
+from datamodules.base import IMAGE_SUFFIXES, PARTS, ImageDataModule, stratified_split
 from datamodules.images import MappedImages, Split, cached, decode_files, fingerprint, source_key
 from datamodules.tables import has_column, read_table
-
-PARTS = ("train", "val", "test")
 
 
 class ImageFolder(ImageDataModule):
@@ -74,11 +72,6 @@ class ImageFolder(ImageDataModule):
             p: Split(images, rows, labels[rows], [names[row] for row in rows])
             for p, rows in zip(PARTS, parts, strict=True)
         }
-
-    @property
-    def images_fingerprint(self) -> str:
-        """Of all pixels, taken when they were decoded."""
-        return self._images_fingerprint
 
     @property
     def _cache(self) -> Path:

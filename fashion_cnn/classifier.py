@@ -61,5 +61,4 @@ class FashionClassifier(Classifier):
                 f"the images are {channels} x {size} x {images.shape[3]} and the network was made for "
                 f"{' x '.join(map(str, self.shape))}: pass --model.in_channels {channels} --model.image_size {size}"
             )
-        images = images.float() / 255 if images.dtype == torch.uint8 else images
-        return (images - self.mean) / self.std
+        return (self.as_floats(images) - self.mean) / self.std

@@ -93,8 +93,7 @@ class TransferClassifier(Classifier):
 
     def normalize(self, images: Tensor) -> Tensor:
         """Three channels with the mean and the standard deviation that the backbone was pretrained with."""
-        images = images.float() / 255 if images.dtype == torch.uint8 else images
-        return (images.expand(-1, 3, -1, -1) - self.mean) / self.std
+        return (self.as_floats(images).expand(-1, 3, -1, -1) - self.mean) / self.std
 
     def load_pretrained(self) -> None:
         """Load the pretrained weights, once."""

@@ -45,15 +45,16 @@ def split_into_stages(network: nn.Module) -> dict[str, Stage]:
 
     model: Any = network
     groups = group_with_matcher(network.named_parameters(), model.group_matcher(coarse=True), return_values=False)
+    head = head_prefixes(network)
     stage_of: dict[str, str] = {}
     title = "stem"
     for number, names in enumerate(groups.values()):
-        body = [name for name in names if not name.startswith(head_prefixes(network))]
+        body = [name for name in names if not name.startswith(head)]
         # What shares a group with the classifier, such as a last normalisation, was pretrained: it is the last block's.
         if number > 0 and len(body) == len(names):
             title = _block_name(names[0])
         stage_of |= dict.fromkeys(body, title)
-    stage_of |= {name: "head" for name, _ in network.named_parameters() if name.startswith(head_prefixes(network))}
+    stage_of |= {name: "head" for name, _ in network.named_parameters() if name.startswith(head)}
 
     parameters = dict(network.named_parameters())
     modules: dict[str, list[nn.Module]] = {title: [] for title in stage_of.values()}
