@@ -1,10 +1,24 @@
 """What happens around the training: phases, the records of a run, predictions."""
 
+from callbacks.auto_rgn import AutoRGNCallback
+from callbacks.diagnostics import StageDiagnostics
 from callbacks.epoch_table import EpochTable
 from callbacks.phases import PhaseCallback
+from callbacks.plan_table import PlanTable, plan_table
 from callbacks.predictions import PredictionWriter
 from callbacks.provenance import Provenance
-from callbacks.stage_table import StageTable
+from callbacks.step_checkpoint import StepCheckpoint
 from callbacks.test_report import TestReport
 
-__all__ = ["EpochTable", "PhaseCallback", "PredictionWriter", "Provenance", "StageTable", "TestReport"]
+__all__ = [
+    "AutoRGNCallback",
+    "EpochTable",
+    "PhaseCallback",
+    "PlanTable",
+    "PredictionWriter",
+    "Provenance",
+    "StageDiagnostics",
+    "StepCheckpoint",
+    "TestReport",
+    "plan_table",
+]

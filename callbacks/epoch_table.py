@@ -8,6 +8,7 @@ import torch
 from lightning.pytorch.callbacks import Checkpoint
 
 from callbacks.files import is_dev_run, write_csv
+from classification.schedules import shown_rates
 
 SHOWN = ("train/loss", "val/loss", "val/accuracy", "val/f1_macro")
 
@@ -16,8 +17,8 @@ class EpochTable(Checkpoint):
     """Writes metrics.csv, one row an epoch: all logged values, seconds, images a second, peak memory.
 
     The rows travel in the checkpoint, so that a resumed run goes on from those of its checkpoint; Lightning's CSVLogger
-    would delete the file. (It is a `Checkpoint` because Lightning calls these last in an epoch, when the classifier has
-    logged everything.)
+    would delete the file. Seconds and images of an epoch resumed half-way are those since then. (It is a `Checkpoint`
+    because Lightning calls these last in an epoch, when the classifier has logged everything.)
 
     Args:
         path: Of the file.
@@ -28,21 +29,26 @@ class EpochTable(Checkpoint):
         self.rows: list[dict[str, float]] = []
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Forget the peak of an earlier run in this process."""
+        """Start the clock, also of an epoch that is resumed; forget the peak of an earlier run in this process."""
+        self._start_clock()
         if pl_module.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(pl_module.device)
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock."""
-        self._start = time.perf_counter()
-        self._train_seconds: float | None = None
-        self._images = 0
+        self._start_clock()
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count images."""
         self._images += len(batch["label"]) * trainer.world_size
+
+    def on_before_optimizer_step(
+        self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: torch.optim.Optimizer
+    ) -> None:
+        """Remember the rates; those of the epoch's last step are in its row."""
+        self._rates = shown_rates(optimizer)
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Stop the clock of the training part; validation is inside Lightning's training epoch."""
@@ -61,6 +67,7 @@ class EpochTable(Checkpoint):
                 for name, value in sorted(trainer.callback_metrics.items())
                 if self._train_seconds or not name.startswith("val/")  # else those of an earlier epoch
             },
+            **self._rates,
             "train_seconds": seconds,
             "epoch_seconds": total,
             "images_per_second": self._images / seconds,
@@ -82,6 +89,11 @@ class EpochTable(Checkpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from the rows of a checkpoint."""
         self.rows = state_dict["rows"]
+
+    def _start_clock(self) -> None:
+        self._start = time.perf_counter()
+        self._train_seconds = 0.0
+        self._images = 0
 
     @staticmethod
     def _say(row: dict[str, float]) -> None:

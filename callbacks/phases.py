@@ -1,28 +1,167 @@
-from collections.abc import Sequence
-from typing import Any, Protocol, cast
+from collections.abc import Iterable
+from typing import Any, cast
 
 import lightning.pytorch as L
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.strategies import DDPStrategy
+from lightning.pytorch.utilities import rank_zero_info
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from lightning.pytorch.utilities.types import LRSchedulerConfig
+from torch import Tensor, nn
+from torch.optim.lr_scheduler import ReduceLROnPlateau
 
-
-class Phased(Protocol):
-    """A classifier whose training has phases."""
-
-    phases: Sequence[Any]
-
-    def enter(self, phase: Any) -> None:
-        """Let the stages of a phase learn and freeze the others."""
+from callbacks.ranks import check_ranks_equal, wrap_again
+from classification import MONITOR
+from classification.phased import PhasedModule
+from classification.schedules import set_rates
 
 
 class PhaseCallback(Callback):
-    """Puts a classifier into the phase of its strategy before the optimizer and the DDP wrapper are made.
+    """Carries out the phases of a strategy: between two epochs it enters the next one if the present one has ended.
 
-    The order matters: DDP registers only the parameters that need a gradient when it wraps the model, so that frozen
-    stages must be known by then, and no `find_unused_parameters` is needed.
+    Its state is in every checkpoint: the phases so far, the plateau's counters, and the best weights where the next
+    phase begins with them. Lightning gives it back before the optimizer and the DDP wrapper are made, so that a run
+    that is resumed in mid-schedule has the right stages in both.
+
+    Args:
+        check_ranks: Compare the parameters of all processes at the end of every phase.
     """
 
+    def __init__(self, check_ranks: bool = True) -> None:
+        self.check_ranks = check_ranks
+        self.history: list[dict[str, Any]] = []
+        self.best_score = float("-inf")
+        self.stalled = 0
+        self.best_weights: dict[str, Tensor] | None = None
+
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Enter the first phase."""
-        if stage == "fit":
-            phased = cast(Phased, pl_module)
-            phased.enter(phased.phases[0])
+        """Enter the first phase.
+
+        Raises:
+            MisconfigurationException: The processes are connected by something that cannot be wrapped again.
+        """
+        self.module = cast(PhasedModule, pl_module)
+        if stage != "fit":
+            return
+        self.module.enter_phases([0])
+        if len(self.module.phases) > 1 and trainer.world_size > 1 and not isinstance(trainer.strategy, DDPStrategy):
+            raise MisconfigurationException(
+                f"phases change under --trainer.strategy ddp, not under {type(trainer.strategy).__name__}"
+            )
+
+    def state_dict(self) -> dict[str, Any]:
+        """Everything that decides how the training goes on."""
+        names = ("history", "best_score", "stalled", "best_weights")
+        return {"started": self.module.started, **{name: getattr(self, name) for name in names}}
+
+    def load_state_dict(self, state_dict: dict[str, Any]) -> None:
+        """Be in the phase of the checkpoint."""
+        state = dict(state_dict)
+        self.module.enter_phases(state.pop("started"))
+        vars(self).update(state)
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Open the history."""
+        if not self.history:
+            self._record(trainer, "the run began")
+
+    def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Count validations without a better score."""
+        if trainer.state.fn != "fit" or trainer.sanity_checking:
+            return
+        self.history[-1].setdefault("loss_after", trainer.callback_metrics["val/loss"].item())
+        score = trainer.callback_metrics[MONITOR].item()
+        self.stalled += 1
+        if score > self.best_score:
+            self.best_score, self.stalled = score, 0
+            following = self.module.phases[len(self.module.started) :]
+            if following and following[0].from_best:
+                self.best_weights = {name: value.clone() for name, value in self.module.state_dict().items()}
+
+    def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Enter the next phase if it is time."""
+        ends, number = self.module.phase_ends(), len(self.module.started)
+        if number >= len(ends) or trainer.current_epoch == self.module.started[-1]:
+            return
+        phase = self.module.phase
+        if phase.patience is not None and self.stalled >= phase.patience:
+            self._advance(trainer, f"{MONITOR} stalled for {self.stalled} epoch{'s' if self.stalled > 1 else ''}")
+        elif trainer.current_epoch >= ends[number - 1]:
+            planned = phase.until is not None
+            self._advance(trainer, "the plan says so" if planned else "the later phases need the epochs that are left")
+
+    def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Log the number of the phase, and in its first epoch the validation loss before and after the change."""
+        values, entry = {"phase": float(len(self.module.started))}, self.history[-1]
+        if entry["epoch"] == trainer.current_epoch:
+            values |= {f"phase/{name}": entry[name] for name in ("loss_before", "loss_after") if name in entry}
+        pl_module.log_dict(values, sync_dist=True)
+
+    def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Check the last phase; say so if the run has stopped before it."""
+        if self.check_ranks:
+            check_ranks_equal(trainer, self.module)
+        number, count = len(self.module.started), len(self.module.phase_ends())
+        if number < count:
+            rank_zero_info(f"stopped in phase {number}/{count}: the later ones were not reached")
+
+    def _advance(self, trainer: L.Trainer, reason: str) -> None:
+        module, optimizer = self.module, trainer.optimizers[0]
+        if self.check_ranks:
+            check_ranks_equal(trainer, module)
+        learned = _learning(module)
+        module.enter_phases([*module.started, trainer.current_epoch])
+        if module.phase.from_best and self.best_weights is not None:
+            module.load_state_dict(self.best_weights)
+            optimizer.state.clear()
+        for parameter in list(optimizer.state):
+            if not parameter.requires_grad:
+                del optimizer.state[parameter]  # of a stage that froze again
+        set_rates(optimizer, module.group_rates())
+        schedule = module.configure_schedule(optimizer)
+        plateau = isinstance(schedule["scheduler"], ReduceLROnPlateau)
+        trainer.strategy.lr_scheduler_configs = [LRSchedulerConfig(**schedule, reduce_on_plateau=plateau)]
+        wrap_again(trainer)
+        self.best_score, self.stalled, self.best_weights = float("-inf"), 0, None
+        for stopping in trainer.early_stopping_callbacks:
+            stopping.wait_count = 0  # it would stop the run for what the phase before did
+        self._record(trainer, reason)
+        if "val/loss" in trainer.callback_metrics:
+            self.history[-1]["loss_before"] = trainer.callback_metrics["val/loss"].item()
+        self._say(learned, reason)
+
+    def _record(self, trainer: L.Trainer, reason: str) -> None:
+        factors = self.module.phase.factors(list(self.module.stages()))
+        self.history.append(
+            {
+                "phase": len(self.module.started),
+                "epoch": trainer.current_epoch,
+                "step": trainer.global_step,
+                "reason": reason,
+                "stages": [name for name, factor in factors.items() if factor > 0],
+                "trainable": count(_learning(self.module)),
+            }
+        )
+
+    def _say(self, learned: list[nn.Parameter], reason: str) -> None:
+        before, now = set(map(id, learned)), set(map(id, _learning(self.module)))
+        changes = []
+        for verb, changed in (("join", now - before), ("freeze", before - now)):
+            names = [name for name, own in self.module.stages().items() if any(id(p) in changed for p in own)]
+            if names:
+                changes.append(f"{', '.join(names)} {verb}{'s' if len(names) == 1 else ''}")
+        entry, total = self.history[-1], count(self.module.network.parameters())
+        rank_zero_info(
+            f"phase {entry['phase']}/{len(self.module.phases)} at epoch {entry['epoch']}: "
+            f"{' and '.join(changes) or 'new learning rates'}, {entry['trainable'] / 1e6:.1f} M of {total / 1e6:.1f} M "
+            f"trainable, because {reason}"
+        )
+
+
+def count(parameters: Iterable[nn.Parameter]) -> int:
+    """Numbers in some parameters."""
+    return sum(parameter.numel() for parameter in parameters)
+
+
+def _learning(module: PhasedModule) -> list[nn.Parameter]:
+    return [parameter for parameter in module.network.parameters() if parameter.requires_grad]

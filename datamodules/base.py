@@ -3,24 +3,23 @@
 import os
 from collections.abc import Sequence
 from pathlib import Path
-from typing import ClassVar
+from typing import Any, ClassVar
 
 import lightning.pytorch as L
 import numpy as np
 import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
-from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from datamodules.images import Array, MappedImages, Split, fingerprint, read_image, resize
-from datamodules.samplers import BatchSampler, Request
+from datamodules.samplers import BatchSampler, Request, ResumableLoader
 from datamodules.transforms import Augmentation, Transform
 
 PARTS = ("train", "val", "test")
 IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
 
 
-class BatchDataset(Dataset[dict[str, Tensor]]):
+class BatchDataset(Dataset[dict[str, Any]]):
     """A split whose items are whole batches: one gather from mapped memory, not one Python call an image.
 
     Args:
@@ -32,8 +31,8 @@ class BatchDataset(Dataset[dict[str, Tensor]]):
     def __init__(self, split: Split, image_size: int, augmentation: Augmentation | None = None) -> None:
         self.split, self.image_size, self.augmentation = split, image_size, augmentation
 
-    def __getitem__(self, request: Request) -> dict[str, Tensor]:
-        epoch, places = request
+    def __getitem__(self, request: Request) -> dict[str, Any]:
+        epoch, places, share = request
         index = np.asarray(places)
         pixels: Array = self.split.images.array[self.split.rows[index]]
         if self.augmentation is not None or pixels.shape[1:3] != (self.image_size, self.image_size):
@@ -43,6 +42,7 @@ class BatchDataset(Dataset[dict[str, Tensor]]):
             "image": torch.from_numpy(pixels).permute(0, 3, 1, 2),
             "label": torch.from_numpy(self.split.labels[index]),
             "index": torch.from_numpy(index),
+            "share": share,
         }
 
     def _prepare(self, image: Array, epoch: int, place: int) -> Array:
@@ -147,23 +147,23 @@ class ImageDataModule(L.LightningDataModule):
         """Of the pixels themselves, taken when they were decoded; `load_splits` finds it in the cache."""
         return self._images_fingerprint
 
-    def train_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+    def train_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Shuffled and augmented."""
         return self._loader("train")
 
-    def val_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+    def val_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Every image once, over all ranks."""
         return self._loader("val")
 
-    def test_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+    def test_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Every image once, over all ranks."""
         return self._loader("test")
 
-    def predict_dataloader(self) -> DataLoader[dict[str, Tensor]]:
+    def predict_dataloader(self) -> DataLoader[dict[str, Any]]:
         """The images of `predict_folder`, or the test split."""
         return self._loader("predict" if "predict" in self.splits else "test")
 
-    def _loader(self, name: str) -> DataLoader[dict[str, Tensor]]:
+    def _loader(self, name: str) -> DataLoader[dict[str, Any]]:
         split, training = self.splits[name], name == "train"
         seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))  # as seed_everything leaves it, the same on all ranks
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
@@ -171,16 +171,18 @@ class ImageDataModule(L.LightningDataModule):
             raise MisconfigurationException(
                 f"the {name} split has {len(split)} images for {world} devices: use fewer devices"
             )
+        sampler = BatchSampler(len(split), self.batch_size, rank, world, seed if training else None)
+        sampler.set_epoch(self.trainer.current_epoch if self.trainer else 0)  # a resumed run is not in its first
         size = self.image_size or split.images.shape[1]
         augmentation = Augmentation(self.augment, seed, size) if training and self.augment else None
         copies_only = augmentation is None and size == split.images.shape[1]
         workers = self.num_workers
         if workers is None:
             workers = 0 if copies_only else min(4, max(1, (os.cpu_count() or 1) // world))
-        return DataLoader(
+        return ResumableLoader(
             BatchDataset(split, size, augmentation),
             batch_size=None,  # the sampler asks for whole batches
-            sampler=BatchSampler(len(split), self.batch_size, rank, world, seed if training else None),
+            sampler=sampler,
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),

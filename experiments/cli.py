@@ -15,26 +15,40 @@ from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from rich.console import Console
 
 import fashion_cnn  # noqa: F401  (makes its classes known by their short names)
 import transfer
-from callbacks import EpochTable, PredictionWriter, Provenance, StageTable, TestReport
+from callbacks import EpochTable, PlanTable, PredictionWriter, Provenance, StepCheckpoint, TestReport, plan_table
 from callbacks.files import is_dev_run, write_atomically
-from classification import Classifier
+from classification import MONITOR, Classifier, phase_ends
 from datamodules import ImageDataModule
 from experiments.arguments import check_yaml, from_checkpoint
 from experiments.errors import Parser, stop, user_mistake
 from experiments.run_folder import CONFIG, Run, provenance, read_checkpoint
 from experiments.wandb_logger import WANDB_ID, finish_wandb, wandb_logger
 
-MONITOR = "val/f1_macro"
 TRAINER_DEFAULTS = {
     "max_epochs": 20,
     "use_distributed_sampler": False,  # the data modules have exact samplers of their own
-    "enable_model_summary": False,  # StageTable says it by stage
+    "enable_model_summary": False,  # PlanTable says it by phase and stage
     "enable_autolog_hparams": False,  # the whole config is logged instead
     "num_sanity_val_steps": 0,
 }
+
+
+class Trainer(L.Trainer):
+    """Lightning's, and what `lightning plan` runs."""
+
+    def plan(self, model: L.LightningModule, datamodule: L.LightningDataModule | None = None) -> None:
+        """Print what will learn when, at which learning rate and cost; nothing is loaded or trained.
+
+        Args:
+            model: A classifier.
+            datamodule: Not used.
+        """
+        assert isinstance(model, Classifier)
+        Console().print(plan_table(model, phase_ends(model.phases, self.max_epochs or 0)))
 
 
 class SaveConfig(SaveConfigCallback):
@@ -71,6 +85,7 @@ class CLI(LightningCLI):
             ImageDataModule,
             subclass_mode_model=True,
             subclass_mode_data=True,
+            trainer_class=Trainer,
             parser_class=Parser,
             save_config_callback=SaveConfig,
             trainer_defaults=TRAINER_DEFAULTS,
@@ -89,9 +104,9 @@ class CLI(LightningCLI):
 
     @staticmethod
     def subcommands() -> dict[str, set[str]]:
-        """As Lightning's; `test` has a table of its own, so that `verbose` has nothing to say."""
+        """As Lightning's and `plan`; `test` has a table of its own, so that `verbose` has nothing to say."""
         commands = LightningCLI.subcommands()
-        return {**commands, "test": commands["test"] | {"verbose"}}
+        return {**commands, "test": commands["test"] | {"verbose"}, "plan": {"model", "datamodule"}}
 
     def test(self, **kwargs: Any) -> None:
         """Test; TestReport prints and writes the scores."""
@@ -108,7 +123,7 @@ class CLI(LightningCLI):
         trainer, fits = self.command.trainer, self.subcommand == "fit"
         self.run.name_after(self.datamodule, self.model, self.config[self.subcommand].seed_everything)
         trained: Mapping[str, Any] = {}
-        if self.command.ckpt_path is not None:
+        if self.command.get("ckpt_path") is not None:
             trained = self._settle_checkpoint(fits)
         if fits and not trainer.fast_dev_run:
             self.run.claim(resumes=self.command.ckpt_path is not None)
@@ -152,7 +167,7 @@ class CLI(LightningCLI):
         }
         if self.subcommand == "fit":
             callbacks: list[Callback] = [
-                StageTable(),
+                PlanTable(),
                 Provenance({**identity, **provenance()}),
                 EpochTable(self.run.folder / "metrics.csv"),
             ]
@@ -165,6 +180,8 @@ class CLI(LightningCLI):
                 # Not `save_last` of the one above: that follows the best, so that a run that has stopped improving
                 # would be resumed from its best epoch.
                 callbacks += [self.best, checkpoint(filename="last")]
+                if self.run.every_n_train_steps:
+                    callbacks.append(StepCheckpoint(folder, self.run.every_n_train_steps))
             return callbacks
         if self.subcommand == "predict":
             return [PredictionWriter(self._predictions_file())]
@@ -180,7 +197,10 @@ class CLI(LightningCLI):
         return self.run.folder / (f"predictions-{folder.resolve().name}.csv" if folder else "predictions.csv")
 
     def before_fit(self) -> None:
-        """Get the pretrained weights before anything is written or decoded, so that a missing file leaves no trace."""
+        """Refuse a plan that does not fit, and get the pretrained weights, before anything is written or decoded."""
+        epochs = self.trainer.max_epochs
+        if epochs and epochs > 0 and not is_dev_run(self.trainer):
+            phase_ends(self.model.phases, epochs)
         if self.command.ckpt_path is None and isinstance(self.model, transfer.TransferClassifier):
             self.model.load_pretrained()
 

@@ -24,6 +24,7 @@ class Run:
         strategy: None takes the name of the strategy; give one when two runs differ in something else.
         overwrite: Remove an older run of the same names; otherwise it is an error that there is one.
         predictions: Where `predict` writes; None is predictions.csv in the run's folder.
+        every_n_train_steps: Write last.ckpt also every so many optimizer steps, to resume in the middle of an epoch.
     """
 
     def __init__(
@@ -33,9 +34,11 @@ class Run:
         strategy: str | None = None,
         overwrite: bool = False,
         predictions: str | None = None,
+        every_n_train_steps: int | None = None,
     ) -> None:
         self.root, self.study, self.strategy = Path(root), study, strategy
         self.overwrite, self.predictions = overwrite, predictions
+        self.every_n_train_steps = every_n_train_steps
 
     def name_after(self, data: Any, model: Any, seed: int) -> None:
         """Complete the names from what is trained on what."""

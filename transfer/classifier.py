@@ -1,15 +1,21 @@
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any, Self
 
 import torch
 from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 
+from callbacks.auto_rgn import AutoRGNCallback
+from callbacks.diagnostics import StageDiagnostics
 from callbacks.phases import PhaseCallback
-from classification import Classifier
+from classification import Classifier, Phase, check_phases
+from classification.phased import NO_DECAY
+from classification.phases import BatchNorm
+from transfer.cost import training_shares
 from transfer.stages import Stage, split_into_stages
-from transfer.strategies import Phase, Strategy, check_phases
+from transfer.strategies import Strategy
 from transfer.weights import HUB, load_weights
 
 
@@ -22,6 +28,11 @@ class TransferClassifier(Classifier):
         backbone: timm name and weights tag, such as `resnet50.tv_in1k`.
         weights: `hub` (the tag's weights), the path of a safetensors file or torch state dict, or `none`.
         dropout: Before the head.
+        frozen_batch_norm: Of stages that do not learn: eval, adapt or train, as in `Phase.batch_norm`.
+        l2_sp: Half of this times the squared distance of the learning backbone from its pretrained weights is added
+            to the loss, in place of its weight decay (L2-SP, arXiv 1802.01483).
+        compile: Backend of torch.compile for the network, such as inductor; it is compiled anew in every phase.
+        check_ranks: Compare the parameters of all processes, bit by bit, at the end of every phase.
         kwargs: As in `Classifier`.
 
     Raises:
@@ -38,15 +49,25 @@ class TransferClassifier(Classifier):
         backbone: str = "resnet50.tv_in1k",
         weights: str = HUB,
         dropout: float = 0.0,
+        frozen_batch_norm: BatchNorm = "eval",
+        l2_sp: float = 0.0,
+        compile: str | None = None,
+        check_ranks: bool = True,
         **kwargs: Any,
     ) -> None:
         super().__init__(class_names, **kwargs)
         self.save_hyperparameters()
         self.backbone, self.weights = backbone, weights
         self.strategy_name = strategy.name
+        self.frozen_batch_norm, self.l2_sp, self.check_ranks = frozen_batch_norm, l2_sp, check_ranks
+        self.compiled = False
+        self.rgn: dict[str, float] = {}  # what AutoRGNCallback scales the rates with
+        self.pretrained: dict[str, Tensor] = {}  # the backbone as it was before training, where it learns
         self.configure_network(dropout)
-        self.phases: list[Phase] = check_phases(strategy, list(self.network_stages))
-        self.phase = self.phases[0]
+        self.configure_phases(strategy)
+        if compile:
+            self.network.compile(backend=compile)
+            self.compiled = True
         self._has_weights = False
 
     def configure_network(self, dropout: float) -> None:
@@ -64,32 +85,96 @@ class TransferClassifier(Classifier):
             value = torch.tensor(network.default_cfg[name]).view(1, 3, 1, 1)
             self.register_buffer(name, value, persistent=False)
 
+    def configure_phases(self, strategy: Strategy) -> None:
+        """Ask the strategy for its phases and begin with the first."""
+        stages = list(self.network_stages)
+        phases = strategy.phases(stages)
+        check_phases(phases, stages, type(strategy).__name__)
+        self.phases: Sequence[Phase] = phases
+        self.enter_phases([0])
+
     def configure_callbacks(self) -> list[Callback]:
         """The strategy is carried out wherever this model is trained, not only from the command line."""
-        return [PhaseCallback()]
+        callbacks: list[Callback] = [PhaseCallback(self.check_ranks), StageDiagnostics()]
+        if any(phase.auto_rgn for phase in self.phases):
+            callbacks.append(AutoRGNCallback())
+        return callbacks
 
     def stages(self) -> Mapping[str, Sequence[nn.Parameter]]:
         """The backbone's own grouping: stem, layer1 to layer4 and head in a ResNet."""
         return {name: stage.parameters for name, stage in self.network_stages.items()}
 
-    def learning_rates(self) -> dict[str, float]:
-        """By the factors of the present phase."""
-        return {name: self.lr * self.phase.lr_factors.get(name, 0.0) for name in self.network_stages}
+    def enter_phases(self, started: Sequence[int]) -> None:
+        """As always; a compiled network is compiled anew, as its graph depends on what learns."""
+        super().enter_phases(started)
+        if self.compiled and len(started) > 1:
+            torch.compiler.reset()  # otherwise the phases add up to torch's limit of 8, and then it runs uncompiled
+            rank_zero_info(f"phase {len(started)}: the network is compiled anew")
 
-    def enter(self, phase: Phase) -> None:
-        """Let the stages of a phase learn and freeze the others."""
-        self.phase = phase
-        for name, stage in self.network_stages.items():
-            stage.learn(phase.lr_factors.get(name, 0.0) > 0)
+    def batch_norm(self, phase: Phase) -> BatchNorm:
+        """What batch norm of frozen stages does in a phase."""
+        return phase.batch_norm or self.frozen_batch_norm
+
+    def shown_batch_norm(self, phase: Phase) -> str:
+        """The same, if there is any."""
+        return self.batch_norm(phase) if any(stage.batch_norms() for stage in self.frozen_stages(phase)) else "-"
+
+    def frozen_stages(self, phase: Phase) -> list[Stage]:
+        """Those that do not learn in a phase."""
+        factors = phase.factors(list(self.network_stages))
+        return [stage for name, stage in self.network_stages.items() if factors[name] == 0]
+
+    def learning_parameters(self, phase: Phase) -> Iterator[nn.Parameter]:
+        """The stages that learn, and batch norm of the others if it is trained."""
+        yield from super().learning_parameters(phase)
+        if self.batch_norm(phase) == "train":
+            for stage in self.frozen_stages(phase):
+                for layer in stage.batch_norms():
+                    yield from layer.parameters()
+
+    def group_rates(self) -> dict[str, float]:
+        """By the factors of the present phase; trained batch norm of frozen stages at the lowest of its rates."""
+        scales = self.rgn if self.phase.auto_rgn else {}
+        rates = {
+            name: rate * scales.get(name.removesuffix(NO_DECAY), 1.0) for name, rate in super().group_rates().items()
+        }
+        if self.batch_norm(self.phase) == "train":
+            lowest = min(rate for rate in rates.values() if rate > 0)
+            rates |= {stage.name + NO_DECAY: lowest for stage in self.frozen_stages(self.phase) if stage.batch_norms()}
+        return rates
+
+    def parameter_groups(self) -> Iterator[dict[str, Any]]:
+        """As always; under L2-SP the backbone is drawn to its pretrained weights and not to zero."""
+        for group in super().parameter_groups():
+            yield {**group, "weight_decay": 0.0} if self.l2_sp and group["name"] != "head" else group
 
     def train(self, mode: bool = True) -> Self:
-        """As always, but a frozen stage stays in evaluation mode whatever calls this."""
+        """As always, but a frozen stage stays in evaluation mode whatever calls this.
+
+        Evaluation mode is what makes its batch norm use the stored statistics and leave them alone; without it they
+        drift, and training and evaluation see two different networks.
+        """
         super().train(mode)
-        for stage in self.network_stages.values():
-            if not any(parameter.requires_grad for parameter in stage.parameters):
-                for module in stage.modules:
-                    module.eval()
+        for stage in self.frozen_stages(self.phase):
+            for module in stage.modules:
+                module.eval()
+            for layer in stage.batch_norms():
+                layer.train(mode and self.batch_norm(self.phase) != "eval")
         return self
+
+    def penalty(self) -> Tensor | float:
+        """L2-SP."""
+        if not self.l2_sp:
+            return 0.0
+        learning = ((name, parameter) for name, parameter in self.network.named_parameters() if parameter.requires_grad)
+        squares = [(p - self.pretrained[name]).square().sum() for name, p in learning if name in self.pretrained]
+        return 0.5 * self.l2_sp * sum(squares)
+
+    def training_shares(self) -> list[float]:
+        """Estimated operations of a training step in every phase, as a share of those where everything learns."""
+        factors = [phase.factors(list(self.network_stages)) for phase in self.phases]
+        learning = [[name for name, factor in phase.items() if factor > 0] for phase in factors]
+        return training_shares(self.network, self.network_stages, learning)
 
     def normalize(self, images: Tensor) -> Tensor:
         """Three channels with the mean and the standard deviation that the backbone was pretrained with."""
@@ -101,14 +186,26 @@ class TransferClassifier(Classifier):
             load_weights(self.network, self.backbone, self.weights)
             self._has_weights = True
 
+    def on_save_checkpoint(self, checkpoint: dict[str, Any]) -> None:
+        """Keep the pretrained weights, which the distance from them and L2-SP refer to."""
+        super().on_save_checkpoint(checkpoint)
+        checkpoint["pretrained"] = self.pretrained
+
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Remember that the weights are those of a run."""
+        """Remember that the weights are those of a run, and what they were before it."""
         super().on_load_checkpoint(checkpoint)
+        self.pretrained = checkpoint.get("pretrained", {})
         self._has_weights = True
 
     def on_fit_start(self) -> None:
-        """Load the pretrained weights, unless a checkpoint has brought its own."""
+        """Load the pretrained weights, unless a checkpoint has brought its own, and remember them."""
         self.load_pretrained()
+        learning = {id(p) for phase in self.phases for p in self.learning_parameters(phase)}
+        head = set(map(id, self.network_stages["head"].parameters))
+        for name, parameter in self.network.named_parameters():
+            if id(parameter) in learning - head:
+                before = self.pretrained.get(name)
+                self.pretrained[name] = parameter.detach().clone() if before is None else before.to(parameter.device)
 
 
 def _similar(backbone: str) -> str:

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
+from torch.nn.modules.batchnorm import _BatchNorm
 
 
 @dataclass(frozen=True)
@@ -20,16 +21,9 @@ class Stage:
     modules: tuple[nn.Module, ...]
     parameters: tuple[nn.Parameter, ...]
 
-    def learn(self, learns: bool) -> None:
-        """Let the stage learn, or freeze it: no gradient, and evaluation mode.
-
-        Evaluation mode is what makes batch norm of a frozen stage use its stored statistics and leave them alone;
-        without it they drift, and training and evaluation see two different networks.
-        """
-        for parameter in self.parameters:
-            parameter.requires_grad_(learns)
-        for module in self.modules:
-            module.train(learns)
+    def batch_norms(self) -> list[nn.Module]:
+        """Its batch norm layers."""
+        return [layer for module in self.modules for layer in module.modules() if isinstance(layer, _BatchNorm)]
 
 
 def split_into_stages(network: nn.Module) -> dict[str, Stage]:

@@ -1,27 +1,21 @@
 """Which stages learn, when, and how fast: a strategy is a pure function from stage names to phases.
 
-To add one, subclass `Strategy`, return its phases, and name it in a config:
+To add one, subclass `Strategy`, return its phases, and name it in a config (README.md shows a whole example):
 
-    class HeadAndStem(Strategy):
+    class HeadThenStem(Strategy):
         def phases(self, stages):
-            return [Phase({"stem": 0.1, "head": 1.0})]
+            return [Phase({"head": 1.0}, until=0.5), Phase({"stem": 0.1, "head": 1.0})]
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from classification import Phase
 
-@dataclass(frozen=True)
-class Phase:
-    """A part of the training during which the same stages learn.
-
-    Attributes:
-        lr_factors: Stage name -> its learning rate as a fraction of the head's; a stage that is missing is frozen.
-    """
-
-    lr_factors: Mapping[str, float]
+# When the next stage joins: an epoch (1, 2, ...), or a fraction of the run's epochs (0.2).
+Moments = Sequence[int | float]
+FIFTHS = (0.2, 0.4, 0.6, 0.8)
 
 
 class Strategy:
@@ -36,7 +30,7 @@ class Strategy:
         """The phases for a network with these stages, input to head.
 
         Raises:
-            MisconfigurationException: The strategy names a stage that the network does not have.
+            MisconfigurationException: The strategy does not fit a network with so many stages.
         """
         raise NotImplementedError
 
@@ -63,14 +57,10 @@ class Partial(Strategy):
 
     def phases(self, stages: Sequence[str]) -> list[Phase]:
         """One phase with the chosen stages and the head."""
-        body = list(stages[:-1])
         if isinstance(self.stages, int):
-            if not 1 <= self.stages <= len(body):
-                raise MisconfigurationException(f"Partial: stages must be 1 to {len(body)} here, not {self.stages}")
-            chosen = body[-self.stages :]
-        else:
-            chosen = self.stages
-        return [Phase({**dict.fromkeys(chosen, self.lr_factor), "head": 1.0})]
+            _check_count("Partial: stages", self.stages, stages)
+            return [_phase(stages[-1 - self.stages : -1], self.lr_factor)]
+        return [_phase(self.stages, self.lr_factor)]
 
 
 class Full(Strategy):
@@ -85,25 +75,176 @@ class Full(Strategy):
 
     def phases(self, stages: Sequence[str]) -> list[Phase]:
         """One phase with all stages."""
-        return [Phase({**dict.fromkeys(stages[:-1], self.lr_factor), "head": 1.0})]
+        return [_phase(stages[:-1], self.lr_factor)]
 
 
-def check_phases(strategy: Strategy, stages: Sequence[str]) -> list[Phase]:
-    """The phases of a strategy, if they fit the network.
+class Gradual(Strategy):
+    """Top-down unfreezing (ULMFiT, arXiv 1801.06146): the head first, then one stage below at a time.
 
-    Raises:
-        MisconfigurationException: No phase, a phase in which nothing learns, or an unknown stage.
+    Args:
+        at: Moments at which the next stage joins; at the last of them all the rest does.
+        lr_factor: The backbone's learning rate as a fraction of the head's.
     """
-    phases = strategy.phases(stages)
-    valid = ", ".join(stages)
-    if not phases:
-        raise MisconfigurationException(f"{type(strategy).__name__} has no phase: return at least one")
-    for number, phase in enumerate(phases, 1):
-        for name in phase.lr_factors:
-            if name not in stages:
-                raise MisconfigurationException(f"{type(strategy).__name__}: no stage {name!r}; the stages are {valid}")
-        if not any(phase.lr_factors.values()):
-            raise MisconfigurationException(
-                f"{type(strategy).__name__}: nothing learns in phase {number}; choose from {valid}"
-            )
-    return phases
+
+    def __init__(self, at: Moments = FIFTHS, lr_factor: float = 0.1) -> None:
+        self.at = at
+        self.lr_factor = lr_factor
+
+    def phases(self, stages: Sequence[str]) -> list[Phase]:
+        """The head, and a phase for each moment."""
+        _check_count("Gradual: moments in at", len(self.at), stages)
+        bodies = [stages[-1 - depth : -1] for depth in range(len(self.at))] + [stages[:-1]]
+        return [_phase(body, self.lr_factor, until) for body, until in zip(bodies, [*self.at, None], strict=True)]
+
+
+class GradualOnPlateau(Strategy):
+    """Top-down unfreezing whenever `val/f1_macro` stalls; the budget of the run stays what it is.
+
+    Args:
+        patience: Validations without a better score before the next stage joins.
+        steps: How many times something joins; the last time all the rest does.
+        lr_factor: The backbone's learning rate as a fraction of the head's.
+    """
+
+    def __init__(self, patience: int = 2, steps: int = 4, lr_factor: float = 0.1) -> None:
+        self.patience = patience
+        self.steps = steps
+        self.lr_factor = lr_factor
+
+    def phases(self, stages: Sequence[str]) -> list[Phase]:
+        """The head, and a phase for each step."""
+        _check_count("GradualOnPlateau: steps", self.steps, stages)
+        before = [_phase(stages[-1 - n : -1], self.lr_factor, patience=self.patience) for n in range(self.steps)]
+        return [*before, _phase(stages[:-1], self.lr_factor)]
+
+
+class LPFT(Strategy):
+    """Linear probe, then everything at a low rate (arXiv 2202.10054): a head that fits distorts the features less.
+
+    Args:
+        probe: Moment at which the probe ends.
+        lr_factor: Learning rate of everything, the head included, after it.
+        from_best: Go on from the best epoch of the probe instead of its last.
+    """
+
+    def __init__(self, probe: int | float = 0.2, lr_factor: float = 0.1, from_best: bool = False) -> None:
+        self.probe = probe
+        self.lr_factor = lr_factor
+        self.from_best = from_best
+
+    def phases(self, stages: Sequence[str]) -> list[Phase]:
+        """The head, then all stages at one rate."""
+        everything = Phase(dict.fromkeys(stages, self.lr_factor), from_best=self.from_best)
+        return [Phase({"head": 1.0}, until=self.probe), everything]
+
+
+class LayerDecay(Strategy):
+    """Everything learns from the start, each stage more slowly than the one above it.
+
+    Args:
+        decay: Learning rate of a stage as a fraction of that of the stage above.
+    """
+
+    def __init__(self, decay: float = 0.5) -> None:
+        self.decay = decay
+
+    def phases(self, stages: Sequence[str]) -> list[Phase]:
+        """One phase with geometric rates."""
+        return [Phase(list(stages), layer_decay=self.decay)]
+
+
+class Surgical(Strategy):
+    """One stage of the backbone learns (arXiv 2210.11466), and the head, because its classes are new.
+
+    Args:
+        stage: Its name.
+        lr_factor: Its learning rate as a fraction of the head's.
+    """
+
+    def __init__(self, stage: str = "layer1", lr_factor: float = 0.1) -> None:
+        self.stage = stage
+        self.lr_factor = lr_factor
+
+    def phases(self, stages: Sequence[str]) -> list[Phase]:
+        """One phase."""
+        return [_phase([self.stage], self.lr_factor)]
+
+
+class BottomUp(Strategy):
+    """The head first, then the stages from the input upwards.
+
+    Args:
+        at: Moments at which the next stage joins; at the last of them all the rest does.
+        lr_factor: The backbone's learning rate as a fraction of the head's.
+    """
+
+    def __init__(self, at: Moments = FIFTHS, lr_factor: float = 0.1) -> None:
+        self.at = at
+        self.lr_factor = lr_factor
+
+    def phases(self, stages: Sequence[str]) -> list[Phase]:
+        """The head, and a phase for each moment."""
+        _check_count("BottomUp: moments in at", len(self.at), stages)
+        bodies = [stages[:depth] for depth in range(len(self.at))] + [stages[:-1]]
+        return [_phase(body, self.lr_factor, until) for body, until in zip(bodies, [*self.at, None], strict=True)]
+
+
+class SlidingWindow(Strategy):
+    """A window of stages moves over the backbone, in equal times; what it leaves freezes again. The head always learns.
+
+    Args:
+        width: Stages in the window.
+        upwards: From the input to the head, or the other way.
+        lr_factor: The window's learning rate as a fraction of the head's.
+    """
+
+    def __init__(self, width: int = 2, upwards: bool = True, lr_factor: float = 0.1) -> None:
+        self.width = width
+        self.upwards = upwards
+        self.lr_factor = lr_factor
+
+    def phases(self, stages: Sequence[str]) -> list[Phase]:
+        """A phase for each place of the window."""
+        _check_count("SlidingWindow: width", self.width, stages)
+        count = len(stages) - self.width
+        windows = [stages[place : place + self.width] for place in range(count)]
+        untils = [*((place + 1) / count for place in range(count - 1)), None]
+        ordered = windows if self.upwards else windows[::-1]
+        return [_phase(body, self.lr_factor, until) for body, until in zip(ordered, untils, strict=True)]
+
+
+class AutoRGN(Strategy):
+    """Everything learns, each stage at a rate by its gradient norm over weight norm (arXiv 2210.11466, section 4).
+
+    The ratios are measured in the training steps of an epoch and used in the next; the optimizer keeps its state.
+    """
+
+    def phases(self, stages: Sequence[str]) -> list[Phase]:
+        """One phase."""
+        return [Phase(list(stages), auto_rgn=True)]
+
+
+class Explicit(Strategy):
+    """Phases written out in the config.
+
+    Args:
+        phases: In order, for example `[{learn: {head: 1.0}, until: 2}, {learn: {layer4: 0.1, head: 1.0}}]`.
+    """
+
+    def __init__(self, phases: list[Phase]) -> None:
+        self.given = phases
+
+    def phases(self, stages: Sequence[str]) -> list[Phase]:
+        """As written."""
+        return self.given
+
+
+def _phase(
+    body: Sequence[str], lr_factor: float, until: int | float | None = None, patience: int | None = None
+) -> Phase:
+    return Phase({**dict.fromkeys(body, lr_factor), "head": 1.0}, until=until, patience=patience)
+
+
+def _check_count(what: str, count: int, stages: Sequence[str]) -> None:
+    if not 1 <= count < len(stages):
+        raise MisconfigurationException(f"{what} must be 1 to {len(stages) - 1} here, not {count}")

@@ -1,0 +1,61 @@
+from collections.abc import Mapping
+from itertools import groupby
+
+import lightning.pytorch as L
+from lightning.pytorch.callbacks import Callback
+from rich.console import Console
+from rich.table import Table
+
+from callbacks.phases import count
+from classification import Classifier
+
+
+class PlanTable(Callback):
+    """Prints the plan when training starts."""
+
+    def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Print the table (rank 0)."""
+        assert isinstance(pl_module, Classifier)
+        if trainer.is_global_zero:
+            Console().print(plan_table(pl_module, pl_module.phase_ends()))
+
+
+def plan_table(classifier: Classifier, ends: list[int]) -> Table:
+    """What learns when, how fast, and at what cost: a row a phase.
+
+    Args:
+        classifier: With its phases.
+        ends: First epoch after each of them, at the latest.
+    """
+    stages, shares = classifier.stages(), classifier.training_shares()
+    total = count(classifier.network.parameters())
+    title = f"{classifier.strategy_name}: {type(classifier.network).__name__}, {total:,} parameters"
+    table = Table("phase", "epochs", title=title, title_justify="left", show_lines=len(ends) > 1)
+    table.add_column("learning rate", no_wrap=True)
+    for column in ("trainable", "frozen BN", "cost a step"):
+        table.add_column(column, justify="right")
+    begin, cost = 0, 0.0
+    for number, (phase, end, share) in enumerate(zip(classifier.phases, ends, shares, strict=False), 1):
+        rates = {name: classifier.lr * factor for name, factor in phase.factors(list(stages)).items()}
+        table.add_row(
+            f"{number}/{len(ends)}",
+            (f"{begin} to {end - 1}" if end - begin > 1 else f"{begin}") + ("\nor plateau" if phase.patience else ""),
+            _by_rate(rates) + ("\nat most (AutoRGN)" if phase.auto_rgn else ""),
+            f"{count(classifier.learning_parameters(phase)):,}",
+            classifier.shown_batch_norm(phase),
+            f"{share:.0%}",
+        )
+        begin, cost = end, cost + share * (end - begin)
+    if len(ends) > 1:
+        table.add_row("all", f"{ends[-1]}", "", "", "", f"{cost / ends[-1]:.0%}")
+    return table
+
+
+def _by_rate(rates: Mapping[str, float]) -> str:
+    """What learns, head first, neighbours with one rate together: `head 0.001`, `layer3 to layer4 0.0001`."""
+    lines = []
+    for rate, same in groupby(reversed(list(rates.items())), key=lambda item: item[1]):
+        names = [name for name, _ in same]
+        if rate:
+            lines.append(f"{names[-1]} to {names[0]} {rate:.3g}" if len(names) > 1 else f"{names[0]} {rate:.3g}")
+    return "\n".join(lines)

@@ -1,0 +1,51 @@
+"""What keeps the processes of a DDP run equal when the set of learning parameters changes."""
+
+import gc
+import hashlib
+from typing import Any
+
+import lightning.pytorch as L
+import torch
+from lightning.pytorch.strategies import DDPStrategy
+
+from classification.phased import PhasedModule
+
+
+def wrap_again(trainer: L.Trainer) -> None:
+    """Make a new DDP wrapper, which reduces exactly the parameters that need a gradient now.
+
+    A wrapper registers those once, when it is made: what is unfrozen later is never averaged, and every rank trains
+    its own copy of it (Lightning issue #20340). With a new one no `find_unused_parameters` is needed.
+    """
+    strategy = trainer.strategy
+    if isinstance(strategy, DDPStrategy):
+        strategy.model = strategy.lightning_module
+        gc.collect()  # the old wrapper's hooks on the parameters go with it, and it is part of a reference cycle
+        strategy.configure_ddp()
+
+
+def check_ranks_equal(trainer: L.Trainer, module: PhasedModule) -> None:
+    """Compare the parameters of all processes, bit by bit.
+
+    Raises:
+        RuntimeError: They differ; the message names the stages.
+    """
+    if trainer.world_size == 1:
+        return
+    mine = {name: digest(parameters) for name, parameters in module.stages().items()}
+    all_of_them: list[Any] = [None] * trainer.world_size
+    torch.distributed.all_gather_object(all_of_them, mine)
+    different = [name for name in mine if len({theirs[name] for theirs in all_of_them}) > 1]
+    if different:
+        raise RuntimeError(
+            f"the processes hold different parameters in {', '.join(different)} at the end of phase "
+            f"{len(module.started)}: their gradients were not averaged"
+        )
+
+
+def digest(parameters: Any) -> str:
+    """SHA-256 of the bytes of some tensors."""
+    sha = hashlib.sha256()
+    for parameter in parameters:
+        sha.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+    return sha.hexdigest()

@@ -1,0 +1,89 @@
+"""Learning-rate schedules: torch's own, over the steps of one phase."""
+
+from collections.abc import Callable, Mapping
+from math import cos, pi
+from typing import Any, Literal
+
+from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from torch.optim import Optimizer
+from torch.optim.lr_scheduler import CyclicLR, LambdaLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
+
+MONITOR = "val/f1_macro"  # what chooses the best checkpoint, and what a plateau is a plateau of
+SchedulerFactory = Callable[[Optimizer], LRScheduler | ReduceLROnPlateau]
+Schedule = Literal["cosine", "constant", "onecycle", "plateau"] | SchedulerFactory
+NEVER = 2**31  # Lightning would step a plateau after the checkpoint of the epoch, which would then lack that step
+
+
+def make_schedule(
+    schedule: Schedule, optimizer: Optimizer, steps: int, warmup: int = 0, elapsed: int = 0
+) -> dict[str, Any]:
+    """A schedule that starts from the groups' present rates, as Lightning's `lr_scheduler` entry.
+
+    Args:
+        schedule: By name, or a function from optimizer to torch scheduler; that one is stepped every epoch.
+        optimizer: Its groups hold the rates at the top of the schedule.
+        steps: Optimizer steps from the beginning of the schedule to its end.
+        warmup: The first of them, with a linear rise (cosine and constant).
+        elapsed: Steps that have been made already, for a phase that continues a schedule (cosine and constant).
+
+    Raises:
+        MisconfigurationException: A warm-up or a continuation where the schedule has none, or a scheduler that would
+            give all stages the same rate.
+    """
+    if schedule not in ("cosine", "constant") and (warmup or elapsed):
+        what = "warmup_epochs" if warmup else "continue_schedule"
+        raise MisconfigurationException(f"{what} goes with model.schedule cosine or constant, not with {schedule}")
+    if schedule == "onecycle":
+        top = [group["lr"] for group in optimizer.param_groups]
+        return {"scheduler": OneCycleLR(optimizer, top, total_steps=steps), "interval": "step"}
+    if schedule == "plateau":
+        schedule = plateau
+    if callable(schedule):
+        scheduler = schedule(optimizer)
+        if isinstance(scheduler, (OneCycleLR, CyclicLR)):
+            raise MisconfigurationException(
+                f"{type(scheduler).__name__} has one rate for all stages: use model.schedule onecycle instead"
+            )
+        frequency = NEVER if isinstance(scheduler, ReduceLROnPlateau) else 1
+        return {"scheduler": scheduler, "interval": "epoch", "frequency": frequency, "monitor": MONITOR}
+
+    def factor(step: int) -> float:
+        step += elapsed
+        if step < warmup:
+            return (step + 1) / (warmup + 1)
+        progress = (step - warmup) / max(1, steps - warmup)
+        return 0.5 * (1 + cos(pi * min(1.0, progress))) if schedule == "cosine" else 1.0
+
+    return {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}
+
+
+def plateau(optimizer: Optimizer) -> ReduceLROnPlateau:
+    """A tenth of the rates once `val/f1_macro` has not improved in three validations."""
+    return ReduceLROnPlateau(optimizer, mode="max", factor=0.1, patience=2)
+
+
+def set_rates(optimizer: Optimizer, rates: Mapping[str, float]) -> None:
+    """Give the groups new rates, by name, from which a new schedule starts."""
+    for group in optimizer.param_groups:
+        group["lr"] = group["initial_lr"] = rates[group["name"]]
+
+
+def scale_rates(optimizer: Optimizer, scheduler: LRScheduler | ReduceLROnPlateau, ratios: Mapping[str, float]) -> None:
+    """Multiply the rates of groups, by name, wherever torch keeps them: the running schedule goes on from there."""
+    for place, group in enumerate(optimizer.param_groups):
+        ratio = ratios[group["name"]]
+        for key in ("lr", "initial_lr", "max_lr", "min_lr"):
+            if key in group:
+                group[key] *= ratio
+        if hasattr(scheduler, "base_lrs"):
+            scheduler.base_lrs[place] *= ratio
+
+
+def shown_rates(optimizer: Optimizer) -> dict[str, float]:
+    """`lr/<stage>` of every stage; a group without decay is shown apart only where its rate differs."""
+    rates: dict[str, float] = {}
+    for group in optimizer.param_groups:
+        stage = group["name"].removesuffix(".no_decay")
+        if rates.setdefault(f"lr/{stage}", group["lr"]) != group["lr"]:
+            rates[f"lr/{group['name']}"] = group["lr"]
+    return rates

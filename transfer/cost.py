@@ -1,0 +1,54 @@
+"""What a training step costs, estimated before any is made."""
+
+import copy
+from collections.abc import Collection, Mapping, Sequence
+
+import torch
+from torch import nn
+from torch.utils.flop_counter import FlopCounterMode
+
+from transfer.stages import Stage
+
+
+def stage_flops(network: nn.Module, stages: Mapping[str, Stage]) -> dict[str, int]:
+    """Floating-point operations of one forward pass of an image, by stage: convolutions and matrix products.
+
+    Args:
+        network: A model of timm; counted at the image size it was made for, on a copy without memory.
+        stages: Its stages.
+    """
+    paths = {id(module): path for path, module in network.named_modules()}
+    model = copy.deepcopy(network).to("meta").eval()
+    images = torch.empty(1, *network.default_cfg["input_size"], device="meta")  # type: ignore[index, arg-type]
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        model(images)
+    counts = {name: sum(flops.values()) for name, flops in counter.get_flop_counts().items()}
+    root = type(network).__name__
+    return {
+        name: sum(counts.get(f"{root}.{paths[id(module)]}", 0) for module in stage.modules)
+        for name, stage in stages.items()
+    }
+
+
+def training_shares(
+    network: nn.Module, stages: Mapping[str, Stage], learning: Sequence[Collection[str]]
+) -> list[float]:
+    """Operations of a training step, as a share of those of a step in which everything learns.
+
+    A backward pass costs a stage as much as its forward pass for the gradient of its weights, if it learns, and again
+    for that of its input, if anything before it learns.
+
+    Args:
+        network: A model of timm.
+        stages: Its stages, input to head.
+        learning: The stages that learn, of each case.
+    """
+    flops = stage_flops(network, stages)
+    names = list(stages)
+
+    def step(chosen: Collection[str]) -> int:
+        first = min(names.index(name) for name in chosen)
+        backward = sum(flops[name] * ((name in chosen) + (names.index(name) > first)) for name in names[first:])
+        return sum(flops.values()) + backward
+
+    return [step(chosen) / step(names) for chosen in learning]
