@@ -75,8 +75,9 @@ def scale_rates(optimizer: Optimizer, scheduler: LRScheduler | ReduceLROnPlateau
         for key in ("lr", "initial_lr", "max_lr", "min_lr"):
             if key in group:
                 group[key] *= ratio
-        if hasattr(scheduler, "base_lrs"):
-            scheduler.base_lrs[place] *= ratio
+        for part in (scheduler, *getattr(scheduler, "_schedulers", ())):  # those of a SequentialLR
+            if hasattr(part, "base_lrs"):
+                part.base_lrs[place] *= ratio
 
 
 def shown_rates(optimizer: Optimizer) -> dict[str, float]:

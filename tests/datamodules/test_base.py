@@ -22,7 +22,7 @@ def run_seed(monkeypatch):
 
 def fashion(root, rank=0, world=1, **options):
     data = FashionMNIST(root=str(root), **options)
-    data.trainer = SimpleNamespace(global_rank=rank, world_size=world)
+    data.trainer = SimpleNamespace(global_rank=rank, world_size=world, current_epoch=0)
     data.prepare_data()
     data.setup("fit")
     return data
@@ -57,6 +57,7 @@ def test_the_batch_size_is_that_of_all_devices_together(sample_root, rank, world
 
 def test_grey_batches_are_uint8_with_one_channel(sample_root):
     batch = next(iter(fashion(sample_root, batch_size=20).train_dataloader()))
+    assert batch.pop("share") == 1.0
     assert {key: tuple(value.shape) for key, value in batch.items()} == {
         "image": (20, 1, 28, 28),
         "label": (20,),

@@ -1,10 +1,18 @@
 import itertools
 
 import pytest
+from torch.utils.data import Dataset
 
-from datamodules.samplers import BatchSampler
+from datamodules.samplers import BatchSampler, ResumableLoader
 
 ODD_SIZES = (7, 11, 31, 37, 63, 101)
+
+
+class Places(Dataset):
+    """Gives back what it is asked for."""
+
+    def __getitem__(self, request):
+        return request
 
 
 def epoch_of(size, batch_size, world, seed=0, epoch=0):
@@ -18,7 +26,7 @@ def epoch_of(size, batch_size, world, seed=0, epoch=0):
 
 
 def images(batches):
-    return [place for _, places in batches for place in places]
+    return [place for _, places, _ in batches for place in places]
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])
@@ -33,7 +41,7 @@ def test_training_gives_every_image_exactly_once_an_epoch(size, world):
 def test_training_steps_hold_the_same_images_whatever_the_number_of_devices(size, world):
     (alone,) = epoch_of(size, 12, 1, epoch=3)
     together = zip(*epoch_of(size, 12, world, epoch=3), strict=True)
-    steps = [set(places) for _, places in alone]
+    steps = [set(places) for _, places, _ in alone]
     if size % 12 == 0 or size % 12 >= 2 * world:
         assert [set(images(parts)) for parts in together] == steps
     else:  # a rest too small for the devices goes to the last step; the steps before are the same
@@ -53,12 +61,12 @@ def test_training_steps_are_as_many_on_all_ranks_and_as_len_says(world):
 def test_no_rank_trains_on_a_batch_of_fewer_than_two(batch_size, world):
     for size in range(7, 71):
         batches = itertools.chain.from_iterable(epoch_of(size, batch_size, world))
-        assert min(len(places) for _, places in batches) >= 2, size
+        assert min(len(places) for _, places, _ in batches) >= 2, size
 
 
 def test_a_full_training_batch_is_shared_equally():
     for batches in epoch_of(60, 12, 3):
-        assert [len(places) for _, places in batches] == [4] * 5
+        assert [len(places) for _, places, _ in batches] == [4] * 5
 
 
 def test_training_order_is_a_function_of_seed_and_epoch():
@@ -69,8 +77,42 @@ def test_training_order_is_a_function_of_seed_and_epoch():
         assert images(other[0]) != images(first[0])
 
 
+@pytest.mark.parametrize("world", [2, 3])
+def test_shares_weigh_an_uneven_last_step_by_images(world):
+    """What makes the mean of the ranks' weighted losses the mean over the images."""
+    for parts in zip(*epoch_of(31, 12, world), strict=True):
+        sizes, shares = [len(places) for _, places, _ in parts], [share for _, _, share in parts]
+        assert shares == pytest.approx([size * world / sum(sizes) for size in sizes])
+    assert len(set(shares)) == 2  # the last step is uneven
+
+
+@pytest.mark.parametrize("workers", [0, 2])
+def test_a_loader_goes_on_after_the_batches_it_gave_away(workers):
+    def loader(epoch=1):
+        sampler = BatchSampler(30, 6, seed=0)
+        sampler.set_epoch(epoch)
+        return ResumableLoader(Places(), batch_size=None, sampler=sampler, num_workers=workers)
+
+    whole = list(loader())
+    first = loader()
+    batches = iter(first)
+    assert [next(batches), next(batches)] == whole[:2]  # workers have prepared more by now
+    state = first.state_dict()
+    assert state == {"epoch": 1, "given": 2}
+
+    second = loader()
+    second.load_state_dict(state)
+    assert list(second) == whole[2:]
+    assert second.state_dict() == {"epoch": 1, "given": 5}
+    assert list(second) == whole  # the next epoch is whole again
+
+    third = loader(epoch=2)
+    third.load_state_dict(second.state_dict())
+    assert list(third) == list(loader(epoch=2))
+
+
 def test_requests_carry_the_epoch():
-    assert {epoch for epoch, _ in epoch_of(30, 6, 1, epoch=4)[0]} == {4}
+    assert {epoch for epoch, _, _ in epoch_of(30, 6, 1, epoch=4)[0]} == {4}
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])
@@ -89,7 +131,7 @@ def test_evaluation_has_as_many_batches_as_len_says_none_of_them_empty(world):
             sampler = BatchSampler(size, 6, rank, world)
             batches = list(sampler)
             assert len(sampler) == len(batches), (size, rank)
-            assert all(1 <= len(places) <= 6 // world for _, places in batches), (size, rank)
+            assert all(1 <= len(places) <= 6 // world for _, places, _ in batches), (size, rank)
 
 
 def test_evaluation_does_not_depend_on_the_epoch():

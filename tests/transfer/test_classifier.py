@@ -2,15 +2,13 @@ import pytest
 import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from transfer import Frozen, Full, Partial, TransferClassifier
+from transfer import Explicit, Frozen, Full, Partial, Phase, SlidingWindow, Surgical, TransferClassifier
 
 NAMES = list("abc")
 
 
 def make(strategy, **rest):
-    model = TransferClassifier(NAMES, strategy, backbone="test_resnet", weights="none", **rest)
-    model.enter(model.phases[0])
-    return model
+    return TransferClassifier(NAMES, strategy, backbone="test_resnet", weights="none", **rest)
 
 
 def test_train_keeps_frozen_stages_in_evaluation_mode():
@@ -27,9 +25,75 @@ def test_a_frozen_network_gives_the_same_features_in_train_and_eval():
 
 
 def test_frozen_stages_have_rate_zero_and_the_others_theirs():
-    assert make(Partial(lr_factor=0.1), lr=0.5).learning_rates() == {
-        "stem": 0, "layer1": 0, "layer2": 0, "layer3": 0, "layer4": 0.05, "head": 0.5,
+    rates = make(Partial(lr_factor=0.1), lr=0.5).group_rates()
+    assert {name: rate for name, rate in rates.items() if rate} == {
+        "layer4": 0.05, "layer4.no_decay": 0.05, "head": 0.5, "head.no_decay": 0.5,
     }  # fmt: skip
+
+
+def batch_norms(model):
+    return {name: m for name, m in model.network.named_modules() if isinstance(m, torch.nn.BatchNorm2d)}
+
+
+@pytest.mark.parametrize(("policy", "moves", "learns"), [("eval", 0, 0), ("adapt", 1, 0), ("train", 1, 1)])
+def test_batch_norm_of_frozen_stages_follows_its_policy(policy, moves, learns):
+    model = make(Partial(), frozen_batch_norm=policy).train()
+    norms = batch_norms(model)
+    before = {name: norm.running_mean.clone() for name, norm in norms.items()}
+    model(torch.randint(0, 256, (4, 1, 32, 32), dtype=torch.uint8))
+    for name, norm in norms.items():
+        frozen = not name.startswith("layer4")
+        assert torch.equal(norm.running_mean, before[name]) == (frozen and not moves), name
+        assert norm.weight.requires_grad == (not frozen or bool(learns)), name
+    assert not model.network.conv1[0].weight.requires_grad
+    assert not any(norm.training for norm in batch_norms(model.eval()).values())
+
+
+def test_trained_batch_norm_of_frozen_stages_learns_at_the_lowest_rate():
+    groups = {
+        g["name"]: g["lr"] for g in make(Partial(lr_factor=0.1), lr=1.0, frozen_batch_norm="train").parameter_groups()
+    }
+    assert (groups["layer1"], groups["layer1.no_decay"], groups["head"]) == (0.0, 0.1, 1.0)
+
+
+def test_a_phase_may_have_a_batch_norm_policy_of_its_own():
+    phases = [Phase({"head": 1.0}, until=1, batch_norm="adapt"), Phase({"head": 1.0})]
+    model = make(Explicit(phases)).train()
+    assert all(norm.training for norm in batch_norms(model).values())
+    model.enter_phases([0, 1])
+    assert not any(norm.training for norm in batch_norms(model).values())
+
+
+def test_entering_a_phase_sets_flags_and_drops_gradients():
+    model = make(SlidingWindow(1)).train()
+    sum(p.sum() for p in model.network.parameters() if p.requires_grad).backward()
+    assert model.network.conv1[0].weight.grad is not None
+    model.enter_phases([0, 1])
+    learning = {name.split(".")[0] for name, p in model.network.named_parameters() if p.requires_grad}
+    assert learning == {"layer1", "fc"}
+    assert model.network.layer1.training
+    assert not model.network.conv1.training
+    assert model.network.conv1[0].weight.grad is None
+
+
+def test_l2_sp_draws_the_learning_backbone_to_its_pretrained_weights_in_place_of_decay():
+    model = make(Partial(), l2_sp=0.5)
+    model.on_fit_start()
+    assert model.penalty() == 0
+    with torch.no_grad():
+        for parameter in model.network.parameters():
+            parameter += 1.0
+    size = sum(p.numel() for p in model.network.layer4.parameters())  # neither what is frozen nor the head
+    torch.testing.assert_close(model.penalty(), torch.tensor(0.25 * size), rtol=1e-3, atol=0)
+    decay = {group["name"]: group["weight_decay"] for group in model.parameter_groups()}
+    assert (decay["layer4"], decay["head"]) == (0.0, 0.01)
+
+
+def test_shares_of_the_cost_grow_with_what_learns():
+    frozen, partial, full = (make(s).training_shares()[0] for s in (Frozen(), Partial(), Full()))
+    assert 1 / 3 < frozen < partial < full == 1
+    # The gradient passes through what is frozen above the first learning stage.
+    assert make(Surgical("stem")).training_shares()[0] > 0.6
 
 
 def test_grey_becomes_three_channels_with_the_backbones_own_statistics():
