@@ -30,6 +30,7 @@ class PhaseCallback(Callback):
     def __init__(self, check_ranks: bool = True) -> None:
         self.check_ranks = check_ranks
         self.history: list[dict[str, Any]] = []
+        self.loss: float | None = None  # of the last validation
         self.best_score = float("-inf")
         self.stalled = 0
         self.best_weights: dict[str, Tensor] | None = None
@@ -51,7 +52,7 @@ class PhaseCallback(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that decides how the training goes on."""
-        names = ("history", "best_score", "stalled", "best_weights")
+        names = ("history", "loss", "best_score", "stalled", "best_weights")
         return {"started": self.module.started, **{name: getattr(self, name) for name in names}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -69,7 +70,8 @@ class PhaseCallback(Callback):
         """Count validations without a better score."""
         if trainer.state.fn != "fit" or trainer.sanity_checking:
             return
-        self.history[-1].setdefault("loss_after", trainer.callback_metrics["val/loss"].item())
+        self.loss = trainer.callback_metrics["val/loss"].item()
+        self.history[-1].setdefault("loss_after", self.loss)
         score = trainer.callback_metrics[MONITOR].item()
         self.stalled += 1
         if score > self.best_score:
@@ -126,8 +128,8 @@ class PhaseCallback(Callback):
         for stopping in trainer.early_stopping_callbacks:
             stopping.wait_count = 0  # it would stop the run for what the phase before did
         self._record(trainer, reason)
-        if "val/loss" in trainer.callback_metrics:
-            self.history[-1]["loss_before"] = trainer.callback_metrics["val/loss"].item()
+        if self.loss is not None:
+            self.history[-1]["loss_before"] = self.loss
         self._say(learned, reason)
 
     def _record(self, trainer: L.Trainer, reason: str) -> None:

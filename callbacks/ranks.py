@@ -47,5 +47,5 @@ def digest(parameters: Any) -> str:
     """SHA-256 of the bytes of some tensors."""
     sha = hashlib.sha256()
     for parameter in parameters:
-        sha.update(parameter.detach().cpu().contiguous().view(torch.uint8).numpy().data)
+        sha.update(parameter.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
     return sha.hexdigest()

@@ -11,6 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from callbacks.files import is_dev_run, write_atomically
+from callbacks.phases import PhaseCallback, count
 
 
 class TestReport(Callback):
@@ -43,12 +44,13 @@ class TestReport(Callback):
         if evaluated != expected:
             raise RuntimeError(f"evaluated {evaluated} images of a test split of {expected}")
         per_class = {name: {"precision": p, "recall": r, "f1": f, "support": n} for name, p, r, f, n in rows}
-        rates = classifier.learning_rates()
-        sizes = {name: sum(p.numel() for p in parameters) for name, parameters in classifier.stages().items()}
+        learning = {p for phase in classifier.phases for p in classifier.learning_parameters(phase)}
+        phases = [callback.history for callback in trainer.callbacks if isinstance(callback, PhaseCallback)]
         record = {
             **self.provenance,
-            "parameters": sum(sizes.values()),
-            "trainable_parameters": sum(size for name, size in sizes.items() if rates[name] > 0),
+            "parameters": count(classifier.network.parameters()),
+            "trainable_parameters": count(learning),
+            "phases": phases[0] if phases else [],  # up to the epoch of the checkpoint
             "test": {**scores.summary(), "images": evaluated},
             "per_class": per_class,
             "confusion_matrix": scores.confusion_matrix,

@@ -172,7 +172,6 @@ class ImageDataModule(L.LightningDataModule):
                 f"the {name} split has {len(split)} images for {world} devices: use fewer devices"
             )
         sampler = BatchSampler(len(split), self.batch_size, rank, world, seed if training else None)
-        sampler.set_epoch(self.trainer.current_epoch if self.trainer else 0)  # a resumed run is not in its first
         size = self.image_size or split.images.shape[1]
         augmentation = Augmentation(self.augment, seed, size) if training and self.augment else None
         copies_only = augmentation is None and size == split.images.shape[1]
@@ -186,8 +185,12 @@ class ImageDataModule(L.LightningDataModule):
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
+            done=self._batches_done if training else lambda: 0,
             generator=torch.Generator(),  # else making an iterator would draw from the generator that dropout uses
         )
+
+    def _batches_done(self) -> int:
+        return self.trainer.fit_loop.epoch_loop.batch_progress.current.ready if self.trainer else 0
 
     def _folder_split(self, folder: Path) -> Split:
         files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)

@@ -1,4 +1,4 @@
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from typing import Any
 
 import numpy as np
@@ -30,7 +30,7 @@ class BatchSampler(Sampler[Request]):
     def __init__(self, size: int, batch_size: int, rank: int = 0, world: int = 1, seed: int | None = None) -> None:
         self.size, self.batch_size, self.rank, self.world, self.seed = size, batch_size, rank, world, seed
         self.epoch = 0
-        self.start = 0  # the step at which the next epoch begins, after a checkpoint in its middle
+        self.start = 0  # the step at which it begins, after a checkpoint in the middle of the epoch
 
     def set_epoch(self, epoch: int) -> None:
         """Lightning calls this before every epoch."""
@@ -50,8 +50,7 @@ class BatchSampler(Sampler[Request]):
                 yield self.epoch, mine[start : start + self.batch_size // self.world].tolist(), 1.0
             return
         order = np.random.default_rng([self.seed, self.epoch]).permutation(self.size)
-        first, self.start = self.start, 0
-        for step in range(first, len(self)):
+        for step in range(self.start, len(self)):
             end = self.size if step == len(self) - 1 else (step + 1) * self.batch_size
             images = order[step * self.batch_size : end]
             mine = np.array_split(images, self.world)[self.rank]
@@ -59,26 +58,27 @@ class BatchSampler(Sampler[Request]):
 
 
 class ResumableLoader(DataLoader[dict[str, Any]]):
-    """A loader over a `BatchSampler` that goes on where a checkpoint left it, whatever its workers had prepared.
+    """A loader over a `BatchSampler` that leaves out the batches of its epoch that were trained before a checkpoint.
 
-    Lightning keeps its state in the checkpoint, and gives it back after it has told the sampler the epoch.
+    Args:
+        done: Says, when the first batch is asked for, how many those are.
+        rest: As in `DataLoader`.
     """
 
     sampler: BatchSampler
-    given = 0
+
+    def __init__(self, *args: Any, done: Callable[[], int], **rest: Any) -> None:
+        super().__init__(*args, **rest)
+        self.done = done
 
     def __iter__(self) -> Any:
-        """Count what is given away, not what is prepared."""
-        self.given = self.sampler.start
-        for batch in super().__iter__():
-            self.given += 1
-            yield batch
+        """Nothing is prepared before the first batch is asked for: until then Lightning may change the epoch."""
+        self.sampler.start = self.done()
+        yield from super().__iter__()
 
     def state_dict(self) -> dict[str, int]:
-        """The place of the next batch."""
-        return {"epoch": self.sampler.epoch, "given": self.given}
+        """Nothing: the trainer's progress says it. That there is this method tells Lightning that it can resume."""
+        return {}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Go on in the middle of the epoch; at the end of one, the next begins as always."""
-        if state["epoch"] == self.sampler.epoch:
-            self.sampler.start = state["given"]
+        """Nothing. (Lightning would not call it, if the number of steps was asked for before it has its progress.)"""

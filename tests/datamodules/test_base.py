@@ -22,7 +22,9 @@ def run_seed(monkeypatch):
 
 def fashion(root, rank=0, world=1, **options):
     data = FashionMNIST(root=str(root), **options)
-    data.trainer = SimpleNamespace(global_rank=rank, world_size=world, current_epoch=0)
+    progress = SimpleNamespace(current=SimpleNamespace(ready=0))
+    fit_loop = SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=progress))
+    data.trainer = SimpleNamespace(global_rank=rank, world_size=world, fit_loop=fit_loop)
     data.prepare_data()
     data.setup("fit")
     return data

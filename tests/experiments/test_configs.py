@@ -9,20 +9,22 @@ import torch
 import yaml
 
 CONFIGS = sorted(Path("configs").glob("*.yaml"))
-assert len(CONFIGS) >= 7
+assert len(CONFIGS) >= 13
+EPOCHS = {"gradual": 5, "lpft": 2}  # one for each phase
 
 
 @pytest.mark.parametrize("config", CONFIGS, ids=lambda path: path.stem)
 def test_fit_test_predict(config, lightning, tiny, tiny_transfer, tmp_path, capsys):
     transfer = "transfer." in config.read_text()
-    lightning("fit", "--config", config, *(tiny_transfer if transfer else tiny))
+    epochs = EPOCHS.get(config.stem.split("_")[1], 1)
+    lightning("fit", "--config", config, *(tiny_transfer if transfer else tiny), "--trainer.max_epochs", epochs)
     (folder,) = (tmp_path / "runs").glob("*/*/seed0")
     saved, best = folder / "config.yaml", folder / "checkpoints" / "best.ckpt"
     assert f"lightning test --config {saved} --ckpt_path {best}" in capsys.readouterr().out
     assert (folder / "checkpoints" / "last.ckpt").is_file()
 
     rows = list(csv.DictReader((folder / "metrics.csv").open()))
-    assert len(rows) == 1
+    assert len(rows) == epochs
     assert {"train/loss", "val/loss", "val/f1_macro", "val/accuracy", "lr/head" if transfer else "lr/conv1"} <= rows[
         0
     ].keys()
@@ -89,8 +91,8 @@ def test_overlays_compose(lightning, tiny_transfer, tmp_path, monkeypatch):
     args = [arg for arg in tiny_transfer if arg not in ("--trainer.max_epochs", 1)]
     lightning("fit", "--config", "configs/fer_full.yaml", "--config", "configs/debug/fast.yaml", *args)
     saved = yaml.safe_load((tmp_path / "runs/fer/full/seed0/config.yaml").read_text())
-    assert saved["trainer"]["max_epochs"] == 2
-    assert saved["trainer"]["limit_train_batches"] == 4
+    assert saved["trainer"]["max_epochs"] == 5
+    assert saved["trainer"]["limit_train_batches"] == 2
     assert saved["model"]["init_args"]["strategy"]["class_path"] == "transfer.Full"
 
 
