@@ -5,7 +5,9 @@ LIGHTNING := .venv/bin/lightning
 ARGS ?=
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test lint lock data sample-data epoch-cost fashion deepweeds-frozen deepweeds-partial deepweeds-full fer-frozen fer-partial fer-full clean
+ARMS := frozen partial full gradual lpft layerdecay
+
+.PHONY: help setup demo test test-slow lint lock data sample-data epoch-cost peers fashion $(ARMS:%=deepweeds-%) $(ARMS:%=fer-%) clean
 
 help:  ## Show this list
 	@grep -hE '^[a-z0-9 %-]+:.*## ' $(MAKEFILE_LIST) | awk 'BEGIN {FS = ":.*## "}; {printf "  make %-53s %s\n", $$1, $$2}'
@@ -27,6 +29,9 @@ demo: setup  ## Pretrain, transfer to generated faces with three arms, print the
 test: setup  ## Run the tests (3 minutes on 2 cores)
 	.venv/bin/python -m pytest $(ARGS)
 
+test-slow: setup  ## Run the long proofs: killed at every epoch and at 20 random steps, and resumed (10 minutes)
+	.venv/bin/python -m pytest -m slow $(ARGS)
+
 lint: setup  ## Style and types
 	.venv/bin/ruff check .
 	.venv/bin/ruff format --check .
@@ -44,6 +49,10 @@ sample-data: setup  ## Draw sample data in the official formats into data/sample
 epoch-cost: setup  ## Measure seconds and peak memory of one epoch of each config, ARGS as for `lightning fit`
 	.venv/bin/python -m benchmarks.epoch $(ARGS)
 
+peers: setup  ## The same correctness cases with Lightning's BackboneFinetuning and finetuning-scheduler (5 minutes)
+	.venv/bin/uv pip install --quiet --python .venv/bin/python --constraint requirements.lock finetuning-scheduler
+	.venv/bin/python -m benchmarks.peers_correctness
+
 define train_and_test
 	$(LIGHTNING) fit --config configs/$(1).yaml $(ARGS)
 	$(LIGHTNING) test --config configs/$(1).yaml $(ARGS) --ckpt_path best
@@ -52,10 +61,10 @@ endef
 fashion: setup  ## Fashion-MNIST, own CNN: train and test
 	$(call train_and_test,fashion_cnn)
 
-deepweeds-frozen deepweeds-partial deepweeds-full: deepweeds-%: setup  ## DeepWeeds, ResNet-50: train and test
+deepweeds-frozen deepweeds-partial deepweeds-full deepweeds-gradual deepweeds-lpft deepweeds-layerdecay: deepweeds-%: setup  ## DeepWeeds, ResNet-50: train and test
 	$(call train_and_test,deepweeds_$*)
 
-fer-frozen fer-partial fer-full: fer-%: setup  ## FER2013, ResNet-18: train and test
+fer-frozen fer-partial fer-full fer-gradual fer-lpft fer-layerdecay: fer-%: setup  ## FER2013, ResNet-18: train and test
 	$(call train_and_test,fer_$*)
 
 clean:  ## Remove .venv and caches of tools; data and runs stay

@@ -4,7 +4,6 @@ from typing import Any, cast
 import lightning.pytorch as L
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.strategies import DDPStrategy
-from lightning.pytorch.utilities import rank_zero_info
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.types import LRSchedulerConfig
 from torch import Tensor, nn
@@ -104,8 +103,8 @@ class PhaseCallback(Callback):
         if self.check_ranks:
             check_ranks_equal(trainer, self.module)
         number, count = len(self.module.started), len(self.module.phase_ends())
-        if number < count:
-            rank_zero_info(f"stopped in phase {number}/{count}: the later ones were not reached")
+        if number < count and trainer.is_global_zero:
+            print(f"stopped in phase {number}/{count}: the later ones were not reached", flush=True)
 
     def _advance(self, trainer: L.Trainer, reason: str) -> None:
         module, optimizer = self.module, trainer.optimizers[0]
@@ -130,7 +129,8 @@ class PhaseCallback(Callback):
         self._record(trainer, reason)
         if self.loss is not None:
             self.history[-1]["loss_before"] = self.loss
-        self._say(learned, reason)
+        if trainer.is_global_zero:
+            self._say(learned, reason)
 
     def _record(self, trainer: L.Trainer, reason: str) -> None:
         factors = self.module.phase.factors(list(self.module.stages()))
@@ -141,7 +141,7 @@ class PhaseCallback(Callback):
                 "step": trainer.global_step,
                 "reason": reason,
                 "stages": [name for name, factor in factors.items() if factor > 0],
-                "trainable": count(_learning(self.module)),
+                "trainable": numel(_learning(self.module)),
             }
         )
 
@@ -152,15 +152,16 @@ class PhaseCallback(Callback):
             names = [name for name, own in self.module.stages().items() if any(id(p) in changed for p in own)]
             if names:
                 changes.append(f"{', '.join(names)} {verb}{'s' if len(names) == 1 else ''}")
-        entry, total = self.history[-1], count(self.module.network.parameters())
-        rank_zero_info(
+        entry, total = self.history[-1], numel(self.module.network.parameters())
+        print(
             f"phase {entry['phase']}/{len(self.module.phases)} at epoch {entry['epoch']}: "
             f"{' and '.join(changes) or 'new learning rates'}, {entry['trainable'] / 1e6:.1f} M of {total / 1e6:.1f} M "
-            f"trainable, because {reason}"
+            f"trainable, because {reason}",
+            flush=True,
         )
 
 
-def count(parameters: Iterable[nn.Parameter]) -> int:
+def numel(parameters: Iterable[nn.Parameter]) -> int:
     """Numbers in some parameters."""
     return sum(parameter.numel() for parameter in parameters)
 

@@ -6,7 +6,7 @@ from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 from rich.table import Table
 
-from callbacks.phases import count
+from callbacks.phases import numel
 from classification import Classifier
 
 
@@ -28,20 +28,21 @@ def plan_table(classifier: Classifier, ends: list[int]) -> Table:
         ends: First epoch after each of them, at the latest.
     """
     stages, shares = classifier.stages(), classifier.training_shares()
-    total = count(classifier.network.parameters())
+    total = numel(classifier.network.parameters())
     title = f"{classifier.strategy_name}: {type(classifier.network).__name__}, {total:,} parameters"
     table = Table("phase", "epochs", title=title, title_justify="left", show_lines=len(ends) > 1)
-    table.add_column("learning rate", no_wrap=True)
-    for column in ("trainable", "frozen BN", "cost a step"):
-        table.add_column(column, justify="right")
+    table.caption = "cost: operations of a step, where one in which everything learns has 100%"
+    table.add_column("learning rate")
+    for column in ("trainable", "frozen BN", "cost"):
+        table.add_column(column, justify="right", no_wrap=True)
     begin, cost = 0, 0.0
     for number, (phase, end, share) in enumerate(zip(classifier.phases, ends, shares, strict=False), 1):
         rates = {name: classifier.lr * factor for name, factor in phase.factors(list(stages)).items()}
         table.add_row(
             f"{number}/{len(ends)}",
-            (f"{begin} to {end - 1}" if end - begin > 1 else f"{begin}") + ("\nor plateau" if phase.patience else ""),
+            _span(begin, end, any(earlier.patience for earlier in classifier.phases[:number])),
             _by_rate(rates) + ("\nat most (AutoRGN)" if phase.auto_rgn else ""),
-            f"{count(classifier.learning_parameters(phase)):,}",
+            f"{numel(classifier.learning_parameters(phase)):,}",
             classifier.shown_batch_norm(phase),
             f"{share:.0%}",
         )
@@ -49,6 +50,13 @@ def plan_table(classifier: Classifier, ends: list[int]) -> Table:
     if len(ends) > 1:
         table.add_row("all", f"{ends[-1]}", "", "", "", f"{cost / ends[-1]:.0%}")
     return table
+
+
+def _span(begin: int, end: int, open_ended: bool) -> str:
+    """Epochs of a phase; after a plateau only the last that they can be is known."""
+    if open_ended:
+        return f"to {end - 1} at most"
+    return f"{begin} to {end - 1}" if end - begin > 1 else f"{begin}"
 
 
 def _by_rate(rates: Mapping[str, float]) -> str:

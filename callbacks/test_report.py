@@ -11,7 +11,7 @@ from rich.console import Console
 from rich.table import Table
 
 from callbacks.files import is_dev_run, write_atomically
-from callbacks.phases import PhaseCallback, count
+from callbacks.phases import PhaseCallback, numel
 
 
 class TestReport(Callback):
@@ -45,11 +45,12 @@ class TestReport(Callback):
             raise RuntimeError(f"evaluated {evaluated} images of a test split of {expected}")
         per_class = {name: {"precision": p, "recall": r, "f1": f, "support": n} for name, p, r, f, n in rows}
         learning = {p for phase in classifier.phases for p in classifier.learning_parameters(phase)}
-        phases = [callback.history for callback in trainer.callbacks if isinstance(callback, PhaseCallback)]
+        callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+        phases = [callback.history for callback in callbacks if isinstance(callback, PhaseCallback)]
         record = {
             **self.provenance,
-            "parameters": count(classifier.network.parameters()),
-            "trainable_parameters": count(learning),
+            "parameters": numel(classifier.network.parameters()),
+            "trainable_parameters": numel(learning),
             "phases": phases[0] if phases else [],  # up to the epoch of the checkpoint
             "test": {**scores.summary(), "images": evaluated},
             "per_class": per_class,

@@ -81,4 +81,4 @@ class ResumableLoader(DataLoader[dict[str, Any]]):
         return {}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Nothing. (Lightning would not call it, if the number of steps was asked for before it has its progress.)"""
+        """Nothing to do; Lightning leaves it out anyway once the number of steps was asked for."""

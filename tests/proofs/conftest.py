@@ -42,7 +42,7 @@ class Launcher:
                 stderr=log,
             )
 
-    def __call__(self, *args, world=1, timeout=60, check=True, env=None):
+    def __call__(self, *args, world=1, timeout=120, check=True, env=None):
         """Run `lightning ARGS` in as many processes as an external launcher would start."""
         self.runs += 1
         output = self.folder / f"{self.runs}.txt"
@@ -54,7 +54,7 @@ class Launcher:
         }
         start = time.perf_counter()
         with socket.socket(socket.AF_UNIX) as connection:
-            connection.settimeout(timeout + 60)  # the first one waits for the imports
+            connection.settimeout(timeout + 120)  # the first one waits for the imports
             connection.connect(self.address)
             connection.sendall(json.dumps(request).encode() + b"\n")
             answer = connection.makefile().readline()

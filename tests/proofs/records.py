@@ -3,6 +3,7 @@
 import copy
 import hashlib
 import json
+from functools import partial
 from pathlib import Path
 
 import torch
@@ -63,17 +64,21 @@ class Record(Callback):
             same_in_both_modes=self._same_in_both_modes(pl_module),
         )
 
+    @staticmethod
+    def _keep(outputs, name, module, inputs, output):
+        outputs[name] = output.detach()
+
     def _same_in_both_modes(self, module):
         """The stages whose output is the same, bit for bit, in training and in evaluation mode."""
         outputs = []
         for mode in (True, False):
             module.train(mode)
-            twin, seen = copy.deepcopy(module), {}  # a pass in training mode moves batch norm of what learns
+            twin = copy.deepcopy(module)  # a pass in training mode moves batch norm of what learns
+            outputs.append({})
             for name, stage in twin.network_stages.items():
-                stage.modules[-1].register_forward_hook(lambda _, __, out, name=name: seen.update({name: out.detach()}))
+                stage.modules[-1].register_forward_hook(partial(self._keep, outputs[-1], name))
             with torch.no_grad():
                 twin(self.batch["image"])
-            outputs.append(seen)
         module.train()
         return [name for name in outputs[0] if torch.equal(outputs[0][name], outputs[1][name])]
 

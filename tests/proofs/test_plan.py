@@ -123,6 +123,4 @@ def test_under_auto_rgn_the_plan_has_the_upper_limit(fit, tmp_path):
 
 def test_the_proof_fails_where_a_stage_keeps_its_old_rate(fit, tmp_path):
     pairs = check(tmp_path, fit("Gradual", "--trainer.callbacks+=tests.proofs.records.RateForgotten"))
-    with pytest.raises(AssertionError):
-        for planned, used in pairs:
-            assert used == pytest.approx(planned, rel=5e-3)
+    assert not all(used == pytest.approx(planned, rel=5e-3) for planned, used in pairs)
