@@ -1,4 +1,5 @@
 from collections.abc import Iterable
+from math import nan
 from typing import Any, cast
 
 import lightning.pytorch as L
@@ -92,10 +93,11 @@ class PhaseCallback(Callback):
             self._advance(trainer, "the plan says so" if planned else "the later phases need the epochs that are left")
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Log the number of the phase, and in its first epoch the validation loss before and after the change."""
-        values, entry = {"phase": float(len(self.module.started))}, self.history[-1]
-        if entry["epoch"] == trainer.current_epoch:
-            values |= {f"phase/{name}": entry[name] for name in ("loss_before", "loss_after") if name in entry}
+        """Log the number of the phase, and the validation loss before and after it began."""
+        entry = self.history[-1]
+        values = {"phase": float(entry["phase"]), "phase/loss_after": entry.get("loss_after", nan)}
+        if "loss_before" in entry:
+            values["phase/loss_before"] = entry["loss_before"]
         pl_module.log_dict(values, sync_dist=True)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:

@@ -65,7 +65,7 @@ def check_phases(phases: Sequence[Phase], stages: Sequence[str], owner: str) -> 
     if not phases:
         raise MisconfigurationException(f"{owner} has no phase: return at least one")
     for number, phase in enumerate(phases, 1):
-        where = f"{owner}, phase {number} of {len(phases)}"
+        where = f"{owner}, phase {number} of {len(phases)}" if len(phases) > 1 else owner
         for name in phase.learn:
             if name not in stages:
                 raise MisconfigurationException(f"{where}: no stage {name!r}; {valid}")

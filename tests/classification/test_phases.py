@@ -18,7 +18,7 @@ def test_factors_are_given_by_stage_by_name_or_by_depth():
     ("phases", "message"),
     [
         ([], "Mine has no phase"),
-        ([Phase({"layer9": 1.0})], r"phase 1 of 1: no stage 'layer9'; the stages are stem, layer1, head"),
+        ([Phase({"layer9": 1.0})], r"Mine: no stage 'layer9'; the stages are stem, layer1, head"),
         ([Phase(["head", "head"])], "stage 'head' is named twice"),
         ([Phase({"head": 0.0})], "nothing learns; the stages are stem"),
         ([Phase({"head": -1.0, "stem": 1.0})], "cannot be negative"),

@@ -107,8 +107,8 @@ class Nothing(Strategy):
 @pytest.mark.parametrize(
     ("strategy", "message"),
     [
-        (Partial(["layer9"]), "Partial, phase 1 of 1: no stage 'layer9'; the stages are stem, layer1"),
-        (Surgical("layer9"), "Surgical, phase 1 of 1: no stage 'layer9'"),
+        (Partial(["layer9"]), "Partial: no stage 'layer9'; the stages are stem, layer1"),
+        (Surgical("layer9"), "Surgical: no stage 'layer9'"),
         (Partial(6), "Partial: stages must be 1 to 5 here, not 6"),
         (Partial(0), "stages must be 1 to 5"),
         (Gradual(at=[]), "Gradual: moments in at must be 1 to 5 here, not 0"),
