@@ -78,17 +78,25 @@ class Classifier(PhasedModule):
             checkpoint["train_split"] = copy.deepcopy(self._split("train").metric_state)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take over the sums of its epoch; refuse a checkpoint whose outputs mean other classes.
+        """Take over the sums of its epoch; refuse a checkpoint that would not be used as it was meant.
 
         Raises:
-            MisconfigurationException: The names of the classes differ.
+            MisconfigurationException: The names of the classes differ, or training cannot go on exactly from there.
         """
         trained = list(checkpoint.get("hyper_parameters", {}).get("class_names", self.class_names))
         if trained != self.class_names:
             raise MisconfigurationException(
                 f"the checkpoint knows the classes {', '.join(trained)}; the data has {', '.join(self.class_names)}"
             )
-        if self._trainer is not None and self.trainer.is_global_zero:  # the others go on from nothing
+        if self._trainer is None or self.trainer.state.fn != "fit":
+            return
+        progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+        if progress["is_last_batch"] and progress["current"]["completed"] < progress["current"]["processed"]:
+            raise MisconfigurationException(
+                "the checkpoint was written between the last batch of an epoch and its validation, which Lightning "
+                "would leave out: resume from last.ckpt, which --run.every_n_train_steps writes elsewhere only"
+            )
+        if self.trainer.is_global_zero:  # the others go on from nothing
             for name, sums in checkpoint.get("train_split", {}).items():
                 setattr(self._split("train"), name, sums.to(self.device))
 

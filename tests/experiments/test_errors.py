@@ -57,6 +57,33 @@ def test_a_strategy_that_does_not_fit_the_network(fails):
     assert line == "error: Partial: no stage 'layer9'; the stages are stem, layer1, layer2, layer3, layer4, head"
 
 
+@pytest.mark.parametrize("command", ["plan", "fit"])
+def test_a_plan_that_does_not_fit_the_budget(command, fails, tmp_path):
+    root = ["--run.root", tmp_path] if command == "fit" else []
+    line = fails(command, "--config", "configs/fer_gradual.yaml", "--trainer.max_epochs", 3, *root)
+    assert line == (
+        "error: 5 phases need at least 5 epochs, and trainer.max_epochs is 3: raise it, or choose fewer phases"
+    )
+    assert not any(tmp_path.iterdir())
+
+
+@pytest.mark.parametrize(
+    ("phases", "message"),
+    [
+        ("[{learn: {neck: 1.0}}]", "Explicit: no stage 'neck'; the stages are stem, layer1"),
+        ("[{learn: {head: 0}, until: 1}, {learn: [head]}]", "Explicit, phase 1 of 2: nothing learns"),
+        ("[{learn: [head], until: 4}, {learn: [head], until: 4}, {learn: [head]}]", "phase 2 of 3 would last from"),
+        ("[{learn: [head], untl: 4}]", "untl"),
+    ],
+)
+def test_explicit_phases_that_do_not_fit(phases, message, fails, tmp_path):
+    path = tmp_path / "phases.yaml"
+    path.write_text(
+        f"model: {{init_args: {{strategy: {{class_path: transfer.Explicit, init_args: {{phases: {phases}}}}}}}}}"
+    )
+    assert message in fails("plan", "--config", "configs/fer_full.yaml", "--config", path)
+
+
 @pytest.mark.parametrize(
     ("text", "line"),
     [

@@ -1,13 +1,14 @@
 """Phases beside what else users switch on."""
 
+import csv
 import json
+from math import cos, pi
 
 import pytest
 import torch
 
 from datamodules import sample_data
 
-STAGES = ["stem", "layer1", "layer2", "layer3", "layer4", "head"]
 GRADUAL = '{"class_path": "transfer.Gradual", "init_args": {"at": [1, 2]}}'
 EMA = ["--trainer.callbacks+=EMAWeightAveraging", "--trainer.callbacks.decay", 0.9]
 
@@ -61,6 +62,23 @@ def test_three_phases_are_carried_out(options, fit):
     assert last["epoch"] == 2
 
 
+@pytest.mark.parametrize("continues", [False, True])
+def test_a_schedule_is_the_phases_own_unless_it_continues_the_one_before(continues, fit, tmp_path):
+    phases = [{"learn": {"head": 1.0}, "until": 1}, {"learn": ["layer4", "head"], "continue_schedule": continues}]
+    explicit = {"class_path": "transfer.Explicit", "init_args": {"phases": phases}}
+    fit("--model.strategy", json.dumps(explicit), "--model.lr", 1.0, "--model.warmup_epochs", 0)
+    (table,) = tmp_path.rglob("metrics.csv")
+    rates = [[float(row[name]) for name in ("lr/head", "lr/layer4")] for row in csv.DictReader(table.open())]
+
+    def cosine(step, steps):
+        return pytest.approx(0.5 * (1 + cos(pi * step / steps)), rel=1e-5)
+
+    if continues:  # the last step of every epoch of 15 steps in all
+        assert rates == [[cosine(4, 15), 0], [cosine(9, 15)] * 2, [cosine(14, 15)] * 2]
+    else:
+        assert rates == [[cosine(4, 5), 0], [cosine(4, 10)] * 2, [cosine(9, 10)] * 2]
+
+
 def test_a_compiled_network_is_compiled_once_a_phase(fit):
     lpft = ["--model.strategy", "transfer.LPFT", "--trainer.max_epochs", 2]
     plain = fit(*lpft, runs="plain")[1]["state_dict"]
@@ -87,6 +105,20 @@ def test_averaged_weights_leave_frozen_stages_alone_and_resume(fit):
     for key in ("state_dict", "current_model_state"):
         for name, value in whole[key].items():
             assert torch.equal(value, resumed[key][name]), name
+
+
+def test_a_users_own_step_checkpoints_resume_or_are_refused(fit, launch, tiny_args, data, tmp_path):
+    whole = fit(runs="whole")[1]["state_dict"]
+    own = ["--trainer.callbacks+=ModelCheckpoint", "--trainer.callbacks.dirpath", tmp_path / "own"]
+    own += ["--trainer.callbacks.every_n_train_steps", 1, "--trainer.callbacks.save_top_k", -1]
+    fit(*own, "--trainer.callbacks.filename", "{step}", runs="first")
+    resumed = fit("--ckpt_path", tmp_path / "own/step=8.ckpt", runs="first")[1]["state_dict"]
+    for name, value in whole.items():
+        assert torch.equal(value, resumed[name]), name
+    args = [*tiny_args(tmp_path / "first", data), "--data.batch_size", 8, "--model.strategy", GRADUAL]
+    done = launch("fit", *args, "--trainer.max_epochs", 3, "--ckpt_path", tmp_path / "own/step=10.ckpt", check=False)
+    assert done.codes == [2]
+    assert "error: the checkpoint was written between the last batch of an epoch and its validation" in done.output
 
 
 def test_early_stopping_counts_anew_in_every_phase(fit):

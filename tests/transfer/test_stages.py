@@ -1,8 +1,24 @@
 import pytest
 import timm
 import torch
+from torch.utils.flop_counter import FlopCounterMode
 
-from transfer import split_into_stages
+from classification import check_phases, phase_ends
+from transfer import (
+    LPFT,
+    AutoRGN,
+    BottomUp,
+    Frozen,
+    Full,
+    Gradual,
+    GradualOnPlateau,
+    LayerDecay,
+    Partial,
+    SlidingWindow,
+    Surgical,
+    split_into_stages,
+)
+from transfer.cost import stage_flops
 
 RESNET = ["stem", "layer1", "layer2", "layer3", "layer4", "head"]
 BACKBONES = {
@@ -25,6 +41,27 @@ def test_every_parameter_is_in_exactly_one_stage(name):
     ids = [id(p) for stage in stages.values() for p in stage.parameters]
     assert sorted(ids) == sorted(id(p) for p in network.parameters())
     assert {id(p) for p in stages["head"].parameters} == {id(p) for p in network.get_classifier().parameters()}
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_stages_share_all_operations_of_the_network(name):
+    network = timm.create_model(name, num_classes=3)
+    flops = stage_flops(network, split_into_stages(network))
+    images = torch.empty(1, *network.default_cfg["input_size"], device="meta")
+    with FlopCounterMode(display=False) as counter, torch.no_grad():
+        network.to("meta").eval()(images)
+    assert sum(flops.values()) == pytest.approx(counter.get_total_flops(), rel=0.01)
+    assert all(flops.values())
+
+
+@pytest.mark.parametrize("name", BACKBONES)
+def test_every_strategy_fits_every_backbone(name):
+    stages = BACKBONES[name]
+    for strategy in (Frozen(), Partial(), Full(), Gradual(), GradualOnPlateau(), LPFT(), LayerDecay(), AutoRGN(),
+                     Surgical(stages[1]), BottomUp(), SlidingWindow()):  # fmt: skip
+        phases = strategy.phases(stages)
+        check_phases(phases, stages, strategy.name)
+        assert phase_ends(phases, 20)[-1] == 20
 
 
 def test_every_buffer_is_below_a_module_of_a_stage():
