@@ -87,7 +87,9 @@ class PhaseCallback(Callback):
             return
         phase = self.module.phase
         if phase.patience is not None and self.stalled >= phase.patience:
-            self._advance(trainer, f"{MONITOR} stalled for {self.stalled} epoch{'s' if self.stalled > 1 else ''}")
+            every = trainer.check_val_every_n_epoch == 1 and trainer.val_check_interval == 1.0
+            word = ("epoch" if every else "validation") + ("s" if self.stalled > 1 else "")
+            self._advance(trainer, f"{MONITOR} stalled for {self.stalled} {word}")
         elif trainer.current_epoch >= ends[number - 1]:
             planned = phase.until is not None
             self._advance(trainer, "the plan says so" if planned else "the later phases need the epochs that are left")

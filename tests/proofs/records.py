@@ -114,3 +114,33 @@ class RateForgotten(Callback):
         import callbacks.phases
 
         callbacks.phases.set_rates = lambda optimizer, rates: None
+
+
+class StepsNotSeeded(Callback):
+    """Dropout draws from a generator that runs on, and that no checkpoint holds."""
+
+    def setup(self, trainer, pl_module, stage):
+        pl_module.on_train_batch_start = lambda batch, batch_idx: None
+
+
+class LoaderStartsOver(Callback):
+    """Lightning's default in the middle of an epoch: the rest of its steps, on the images of its beginning."""
+
+    def setup(self, trainer, pl_module, stage):
+        trainer.datamodule._batches_done = lambda: 0
+
+
+class PhaseForgotten(Callback):
+    """The fault of BackboneFinetuning (Lightning issue #21901): the optimizer is resumed, what is trainable is not."""
+
+    def setup(self, trainer, pl_module, stage):
+        import callbacks.phases
+
+        callbacks.phases.PhaseCallback.load_state_dict = lambda self, state: None
+
+
+class SumsForgotten(Callback):
+    """The training scores of a resumed epoch are those of its rest."""
+
+    def on_load_checkpoint(self, trainer, pl_module, checkpoint):
+        pl_module.metrics["train_split"].reset()

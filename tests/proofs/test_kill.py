@@ -114,13 +114,13 @@ def reference(launch, tmp_path_factory, tiny_args, small_root):
     """The outcome of a combination that nobody kills."""
     known = {}
 
-    def give(combination):
-        if combination not in known:
+    def give(combination, *options):
+        if (combination, options) not in known:
             root = tmp_path_factory.mktemp("reference")
-            launch("fit", *tiny_args(root, small_root), *combination.args, world=combination.world)
+            launch("fit", *tiny_args(root, small_root), *combination.args, *options, world=combination.world)
             (last,) = root.rglob("last.ckpt")
-            known[combination] = outcome(last.parents[1])
-        return known[combination]
+            known[combination, options] = outcome(last.parents[1])
+        return known[combination, options]
 
     return give
 
@@ -166,3 +166,22 @@ def test_killed_at_a_step(combination, step, killed, reference):
 def test_killed_in_a_validation(combination, killed, reference):
     every = ["--run.every_n_train_steps", combination.every]
     assert_same(killed(combination, "validation", [3 * STEPS_PER_EPOCH], *every), reference(combination))
+
+
+@pytest.mark.slow
+@pytest.mark.parametrize(
+    ("fault", "combination"),
+    [
+        ("StepsNotSeeded", COMBINATIONS[0]),
+        ("LoaderStartsOver", COMBINATIONS[0]),
+        ("PhaseForgotten", COMBINATIONS[0]),
+        ("SumsForgotten", COMBINATIONS[1]),
+    ],
+)
+def test_the_proof_fails_where_a_known_fault_is_put_back(fault, combination, killed, reference):
+    faulty = [f"--trainer.callbacks+=tests.proofs.records.{fault}"]
+    with pytest.raises(AssertionError, match=r"^\d+ of \d+: "):
+        assert_same(
+            killed(combination, "batch_end", [13], "--run.every_n_train_steps", 1, *faulty),
+            reference(combination, *faulty),
+        )
