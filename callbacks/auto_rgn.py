@@ -19,18 +19,19 @@ class AutoRGNCallback(Callback):
     anew, so that Adam keeps its moments.
     """
 
+    module: Any
+
     def __init__(self) -> None:
         self.sums: dict[str, Tensor] = {}
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """Know the module, to which the state belongs."""
-        self.module: Any = pl_module
+        """Know the module, which the ratios in use belong to."""
+        self.module = pl_module
+        self.module.rgn = {}
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Use what the last epoch measured; a new phase measures first."""
-        if self.module.started[-1] == trainer.current_epoch:
-            self.module.rgn = {}
-        elif self.sums:
+        if self.sums and self.module.started[-1] < trainer.current_epoch:
             self._use(trainer)
         self.sums = {}
 

@@ -16,24 +16,26 @@ class StageDiagnostics(Callback):
 
     def __init__(self) -> None:
         self.sums: dict[str, Tensor] = {}
-        self.steps = 0
+        self.steps: dict[str, Tensor] = {}
 
     def on_before_optimizer_step(
         self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
         """Add this step's norms; nothing waits for the device."""
         module: Any = pl_module
-        self.steps += 1
         for name, parameters in module.stages().items():
             gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
             if gradients:
-                self.sums[name] = self.sums.get(name, 0.0) + get_total_norm(gradients)
+                norm = get_total_norm(gradients)
+                finite = norm.isfinite()  # float16 gradients overflow until the scaler has found its scale
+                self.sums[name] = self.sums.get(name, 0.0) + torch.where(finite, norm, 0.0)
+                self.steps[name] = self.steps.get(name, 0) + finite
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Log the epoch."""
         module: Any = pl_module
-        values = {f"gradient_norm/{name}": total / self.steps for name, total in self.sums.items()}
-        self.sums, self.steps = {}, 0
+        values = {f"gradient_norm/{name}": total / self.steps[name] for name, total in self.sums.items()}
+        self.sums, self.steps = {}, {}
         values |= {f"distance/{name}": value for name, value in self._distances(module).items()}
         pl_module.log_dict(values, sync_dist=True)  # the same on every rank already; without it Lightning warns
 

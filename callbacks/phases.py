@@ -3,7 +3,7 @@ from math import nan
 from typing import Any, cast
 
 import lightning.pytorch as L
-from lightning.pytorch.callbacks import Callback
+from lightning.pytorch.callbacks import Callback, WeightAveraging
 from lightning.pytorch.strategies import DDPStrategy
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.types import LRSchedulerConfig
@@ -39,7 +39,8 @@ class PhaseCallback(Callback):
         """Enter the first phase.
 
         Raises:
-            MisconfigurationException: The processes are connected by something that cannot be wrapped again.
+            MisconfigurationException: The processes are connected by something that cannot be wrapped again, or
+                `from_best` beside averaged weights, whose scores are not those of the weights that learn.
         """
         self.module = cast(PhasedModule, pl_module)
         if stage != "fit":
@@ -49,6 +50,9 @@ class PhaseCallback(Callback):
             raise MisconfigurationException(
                 f"phases change under --trainer.strategy ddp, not under {type(trainer.strategy).__name__}"
             )
+        averages = any(isinstance(callback, WeightAveraging) for callback in cast(Any, trainer).callbacks)
+        if averages and any(phase.from_best for phase in self.module.phases):
+            raise MisconfigurationException("from_best cannot be combined with averaged weights: leave out one of them")
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that decides how the training goes on."""
@@ -116,7 +120,12 @@ class PhaseCallback(Callback):
             check_ranks_equal(trainer, module)
         learned = _learning(module)
         module.enter_phases([*module.started, trainer.current_epoch])
-        if module.phase.from_best and self.best_weights is not None:
+        if module.phase.from_best:
+            if self.best_weights is None:
+                raise MisconfigurationException(
+                    f"phase {len(module.started)} begins with the best weights of the phase before, and nothing was "
+                    "validated in that: leave out from_best, or validate every epoch"
+                )
             module.load_state_dict(self.best_weights)
             optimizer.state.clear()
         for parameter in list(optimizer.state):
@@ -137,14 +146,13 @@ class PhaseCallback(Callback):
             self._say(learned, reason)
 
     def _record(self, trainer: L.Trainer, reason: str) -> None:
-        factors = self.module.phase.factors(list(self.module.stages()))
         self.history.append(
             {
                 "phase": len(self.module.started),
                 "epoch": trainer.current_epoch,
                 "step": trainer.global_step,
                 "reason": reason,
-                "stages": [name for name, factor in factors.items() if factor > 0],
+                "stages": self.module.learning_stages(self.module.phase),
                 "trainable": numel(_learning(self.module)),
             }
         )

@@ -6,6 +6,7 @@ from lightning.pytorch.callbacks import Callback
 from rich.console import Console
 from rich.table import Table
 
+from callbacks.files import is_dev_run
 from callbacks.phases import numel
 from classification import Classifier
 
@@ -17,7 +18,8 @@ class PlanTable(Callback):
         """Print the table (rank 0)."""
         assert isinstance(pl_module, Classifier)
         if trainer.is_global_zero:
-            Console().print(plan_table(pl_module, pl_module.phase_ends()))
+            ends = pl_module.phase_ends()
+            Console().print(plan_table(pl_module, ends[:1] if is_dev_run(trainer) else ends))
 
 
 def plan_table(classifier: Classifier, ends: list[int]) -> Table:
@@ -48,7 +50,8 @@ def plan_table(classifier: Classifier, ends: list[int]) -> Table:
         )
         begin, cost = end, cost + share * (end - begin)
     if len(ends) > 1:
-        table.add_row("all", f"{ends[-1]}", "", "", "", f"{cost / ends[-1]:.0%}")
+        known = not any(phase.patience for phase in classifier.phases)
+        table.add_row("all", f"{ends[-1]}", "", "", "", f"{cost / ends[-1]:.0%}" if known else "-")
     return table
 
 

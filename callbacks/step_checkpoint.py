@@ -9,7 +9,8 @@ class StepCheckpoint(ModelCheckpoint):
     """Writes last.ckpt every few optimizer steps, to resume in the middle of an epoch.
 
     Not after the last batch of an epoch: Lightning would take the epoch for finished when such a checkpoint is resumed,
-    and leave out its validation. The checkpoint of the epoch follows anyway.
+    and leave out its validation. The checkpoint of the epoch follows anyway. Nor between two batches whose gradients
+    are accumulated, because gradients are not in a checkpoint.
 
     Args:
         folder: Of the file.
@@ -28,6 +29,6 @@ class StepCheckpoint(ModelCheckpoint):
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Save, unless the epoch ends here."""
-        if not trainer.is_last_batch:
+        """Save after an optimizer step, unless the epoch ends here."""
+        if not trainer.is_last_batch and (batch_idx + 1) % trainer.accumulate_grad_batches == 0:
             super().on_train_batch_end(trainer, pl_module, outputs, batch, batch_idx)

@@ -91,10 +91,15 @@ class Classifier(PhasedModule):
         if self._trainer is None or self.trainer.state.fn != "fit":
             return
         progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
-        if progress["is_last_batch"] and progress["current"]["completed"] < progress["current"]["processed"]:
+        lost, done = "", progress["current"]["processed"]
+        if progress["is_last_batch"] and progress["current"]["completed"] < done:
+            lost = "between the last batch of an epoch and its validation, which Lightning would leave out"
+        elif not progress["is_last_batch"] and done % self.trainer.accumulate_grad_batches:
+            lost = "between batches whose gradients are accumulated, which it does not hold"
+        if lost:
             raise MisconfigurationException(
-                "the checkpoint was written between the last batch of an epoch and its validation, which Lightning "
-                "would leave out: resume from last.ckpt, which --run.every_n_train_steps writes elsewhere only"
+                f"the checkpoint was written {lost}: resume from last.ckpt, which --run.every_n_train_steps writes "
+                "only where a run can go on exactly"
             )
         if self.trainer.is_global_zero:  # the others go on from nothing
             for name, sums in checkpoint.get("train_split", {}).items():
@@ -139,7 +144,7 @@ class Classifier(PhasedModule):
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Log the rates of this step by stage, every `log_every_n_steps`."""
         trainer: Any = self.trainer
-        if self.global_step % trainer.log_every_n_steps == 0:
+        if trainer.log_every_n_steps and self.global_step % trainer.log_every_n_steps == 0:
             for logger in trainer.loggers:
                 logger.log_metrics(shown_rates(optimizer), step=self.global_step)
 

@@ -9,15 +9,14 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import nn
 
-from classification.phases import Phase, phase_ends
-from classification.schedules import Schedule, make_schedule
+from classification.phases import Phase, check_phases, phase_ends
+from classification.schedules import NO_DECAY, Schedule, check_schedule, make_schedule
 
 OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
     "adam": torch.optim.Adam,
     "adamw": torch.optim.AdamW,
     "sgd": lambda groups, **rest: torch.optim.SGD(groups, momentum=0.9, nesterov=True, **rest),
 }
-NO_DECAY = ".no_decay"  # ends the name of a stage's group of biases and normalisation
 
 
 class PhasedModule(L.LightningModule):
@@ -29,7 +28,7 @@ class PhasedModule(L.LightningModule):
     Args:
         lr: Learning rate of the head, at the top of the schedule.
         optimizer: adam, adamw, or sgd (Nesterov momentum 0.9).
-        weight_decay: Of weight matrices and kernels; biases and normalisation are never decayed.
+        weight_decay: Of weight matrices and kernels; biases, normalisation and embeddings are never decayed.
         schedule: Of all learning rates over the steps of a phase: cosine (to zero, after the warm-up), constant,
             onecycle, plateau (a tenth after three validations without a better `val/f1_macro`), or the class_path
             and init_args of a scheduler of torch, stepped every epoch.
@@ -64,6 +63,25 @@ class PhasedModule(L.LightningModule):
         """The present one."""
         return self.phases[len(self.started) - 1]
 
+    def configure_phases(self, phases: Sequence[Phase], owner: str) -> None:
+        """Begin with the first of some phases.
+
+        Args:
+            phases: In order.
+            owner: What made them, for messages.
+
+        Raises:
+            MisconfigurationException: They do not fit the network or the schedule.
+        """
+        check_phases(phases, list(self.stages()), owner)
+        check_schedule(self.schedule, phases, self.warmup_epochs)
+        self.phases = phases
+        self.enter_phases([0])
+
+    def learning_stages(self, phase: Phase) -> list[str]:
+        """Names of the stages that learn in a phase, input to head."""
+        return [name for name, factor in phase.factors(list(self.stages())).items() if factor > 0]
+
     def enter_phases(self, started: Sequence[int]) -> None:
         """Be in the last of the phases that began at these epochs: what it names learns, all else is frozen."""
         self.started = list(started)
@@ -77,9 +95,8 @@ class PhasedModule(L.LightningModule):
     def learning_parameters(self, phase: Phase) -> Iterator[nn.Parameter]:
         """What learns in a phase."""
         stages = self.stages()
-        for name, factor in phase.factors(list(stages)).items():
-            if factor > 0:
-                yield from stages[name]
+        for name in self.learning_stages(phase):
+            yield from stages[name]
 
     def group_rates(self) -> dict[str, float]:
         """Rate of every optimizer group at the top of the present phase's schedule; 0 where nothing learns."""
@@ -112,10 +129,14 @@ class PhasedModule(L.LightningModule):
                 raise MisconfigurationException(
                     f"{name} is in {owners[id(parameter)]} stages, not in one: check stages()"
                 )
+        undecayed: set[str] = getattr(
+            self.network, "no_weight_decay", set
+        )()  # what timm names: tokens, position embeddings
+        kept = {id(p) for name, p in self.network.named_parameters() if p.ndim <= 1 or name in undecayed}
         for stage, parameters in stages.items():
             for name, decay, chosen in (
-                (stage, self.weight_decay, [p for p in parameters if p.ndim > 1]),
-                (stage + NO_DECAY, 0.0, [p for p in parameters if p.ndim <= 1]),
+                (stage, self.weight_decay, [p for p in parameters if id(p) not in kept]),
+                (stage + NO_DECAY, 0.0, [p for p in parameters if id(p) in kept]),
             ):
                 if chosen:
                     yield {"params": chosen, "name": name, "lr": rates[name], "weight_decay": decay}
@@ -155,7 +176,7 @@ class PhasedModule(L.LightningModule):
         """
         trainer: Any = self.trainer
         if trainer.fast_dev_run:
-            return [1]  # a try of the first phase
+            return [1] * len(self.phases)  # a try of the present phase
         return phase_ends(self.phases, ceil(self.total_steps() / self.steps_per_epoch()))
 
     def steps_per_epoch(self) -> int:

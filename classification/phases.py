@@ -84,6 +84,13 @@ def check_phases(phases: Sequence[Phase], stages: Sequence[str], owner: str) -> 
             raise MisconfigurationException(
                 f"{where}: until is an epoch (1, 2, ...) or a fraction of the run below 1, not {phase.until}"
             )
+        before = phases[number - 2].until if number > 1 else None
+        if before is not None and phase.until is not None and before < 1 and before >= phase.until:
+            raise MisconfigurationException(f"{where}: it would end at {phase.until}, where {before} has passed")
+        if phase.warmup_epochs and phase.continue_schedule:
+            raise MisconfigurationException(
+                f"{where}: a schedule that goes on has no warm-up; leave out one of the two"
+            )
         if phase.patience is not None and phase.patience < 1:
             raise MisconfigurationException(f"{where}: patience is at least 1, not {phase.patience}")
         if number == 1 and (phase.from_best or phase.continue_schedule):

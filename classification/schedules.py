@@ -1,6 +1,6 @@
 """Learning-rate schedules: torch's own, over the steps of one phase."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from math import cos, pi
 from typing import Any, Literal
 
@@ -8,10 +8,29 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CyclicLR, LambdaLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 
+from classification.phases import Phase
+
 MONITOR = "val/f1_macro"  # what chooses the best checkpoint, and what a plateau is a plateau of
 SchedulerFactory = Callable[[Optimizer], LRScheduler | ReduceLROnPlateau]
 Schedule = Literal["cosine", "constant", "onecycle", "plateau"] | SchedulerFactory
+NO_DECAY = ".no_decay"  # ends the name of a stage's group of biases and normalisation
 NEVER = 2**31  # Lightning would step a plateau after the checkpoint of the epoch, which would then lack that step
+
+
+def check_schedule(schedule: Schedule, phases: Sequence[Phase], warmup_epochs: float) -> None:
+    """Refuse what the schedule would not do.
+
+    Raises:
+        MisconfigurationException: A warm-up or a continuation where the schedule has none.
+    """
+    if schedule in ("cosine", "constant"):
+        return
+    for what, used in (
+        ("warmup_epochs", warmup_epochs or any(phase.warmup_epochs for phase in phases)),
+        ("continue_schedule", any(phase.continue_schedule for phase in phases)),
+    ):
+        if used:
+            raise MisconfigurationException(f"{what} goes with model.schedule cosine or constant, not with {schedule}")
 
 
 def make_schedule(
@@ -27,12 +46,8 @@ def make_schedule(
         elapsed: Steps that have been made already, for a phase that continues a schedule (cosine and constant).
 
     Raises:
-        MisconfigurationException: A warm-up or a continuation where the schedule has none, or a scheduler that would
-            give all stages the same rate.
+        MisconfigurationException: A scheduler that would give all stages the same rate.
     """
-    if schedule not in ("cosine", "constant") and (warmup or elapsed):
-        what = "warmup_epochs" if warmup else "continue_schedule"
-        raise MisconfigurationException(f"{what} goes with model.schedule cosine or constant, not with {schedule}")
     if schedule == "onecycle":
         top = [group["lr"] for group in optimizer.param_groups]
         return {"scheduler": OneCycleLR(optimizer, top, total_steps=steps), "interval": "step"}
@@ -84,7 +99,7 @@ def shown_rates(optimizer: Optimizer) -> dict[str, float]:
     """`lr/<stage>` of every stage; a group without decay is shown apart only where its rate differs."""
     rates: dict[str, float] = {}
     for group in optimizer.param_groups:
-        stage = group["name"].removesuffix(".no_decay")
+        stage = group["name"].removesuffix(NO_DECAY)
         if rates.setdefault(f"lr/{stage}", group["lr"]) != group["lr"]:
             rates[f"lr/{group['name']}"] = group["lr"]
     return rates

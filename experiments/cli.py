@@ -49,7 +49,12 @@ class Trainer(L.Trainer):
             datamodule: Not used.
         """
         assert isinstance(model, Classifier)
-        Console().print(plan_table(model, phase_ends(model.phases, self.max_epochs or 0)))
+        epochs = self.max_epochs or 0
+        if epochs < 1:
+            raise MisconfigurationException("plan counts epochs: give trainer.max_epochs")
+        Console().print(plan_table(model, [1] if is_dev_run(self) else phase_ends(model.phases, epochs)))
+        if self.max_steps > 0:
+            print(f"trainer.max_steps {self.max_steps} may end the run before that")
 
 
 class SaveConfig(SaveConfigCallback):

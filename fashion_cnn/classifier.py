@@ -44,7 +44,7 @@ class FashionClassifier(Classifier):
         network = FashionCNN(len(self.class_names), in_channels, image_size, width, batch_norm, dropout)
         # 1.3x faster on CPU than the contiguous layout (1,330 against 1,041 images/s at batch 128).
         self.network = network.to(memory_format=torch.channels_last)
-        self.phases = [Phase(list(self.stages()))]
+        self.configure_phases([Phase(list(self.stages()))], "FashionClassifier")
 
     def stages(self) -> Mapping[str, Sequence[nn.Parameter]]:
         """The three blocks and the classifier."""

@@ -10,9 +10,9 @@ from torch import Tensor, nn
 from callbacks.auto_rgn import AutoRGNCallback
 from callbacks.diagnostics import StageDiagnostics
 from callbacks.phases import PhaseCallback
-from classification import Classifier, Phase, check_phases
-from classification.phased import NO_DECAY
+from classification import Classifier, Phase
 from classification.phases import BatchNorm
+from classification.schedules import NO_DECAY
 from transfer.cost import training_shares
 from transfer.stages import Stage, split_into_stages
 from transfer.strategies import Strategy
@@ -64,7 +64,7 @@ class TransferClassifier(Classifier):
         self.rgn: dict[str, float] = {}  # what AutoRGNCallback scales the rates with
         self.pretrained: dict[str, Tensor] = {}  # the backbone as it was before training, where it learns
         self.configure_network(dropout)
-        self.configure_phases(strategy)
+        self.configure_phases(strategy.phases(list(self.network_stages)), type(strategy).__name__)
         if compile:
             self.network.compile(backend=compile)
             self.compiled = True
@@ -85,14 +85,6 @@ class TransferClassifier(Classifier):
             value = torch.tensor(network.default_cfg[name]).view(1, 3, 1, 1)
             self.register_buffer(name, value, persistent=False)
 
-    def configure_phases(self, strategy: Strategy) -> None:
-        """Ask the strategy for its phases and begin with the first."""
-        stages = list(self.network_stages)
-        phases = strategy.phases(stages)
-        check_phases(phases, stages, type(strategy).__name__)
-        self.phases: Sequence[Phase] = phases
-        self.enter_phases([0])
-
     def configure_callbacks(self) -> list[Callback]:
         """The strategy is carried out wherever this model is trained, not only from the command line."""
         callbacks: list[Callback] = [PhaseCallback(self.check_ranks), StageDiagnostics()]
@@ -106,6 +98,8 @@ class TransferClassifier(Classifier):
 
     def enter_phases(self, started: Sequence[int]) -> None:
         """As always; a compiled network is compiled anew, as its graph depends on what learns."""
+        if list(started) != self.started:
+            self.rgn = {}  # of the stages of the phase before
         super().enter_phases(started)
         if self.compiled and len(started) > 1:
             torch.compiler.reset()  # otherwise the phases add up to torch's limit of 8, and then it runs uncompiled
@@ -116,13 +110,19 @@ class TransferClassifier(Classifier):
         return phase.batch_norm or self.frozen_batch_norm
 
     def shown_batch_norm(self, phase: Phase) -> str:
-        """The same, if there is any."""
-        return self.batch_norm(phase) if any(stage.batch_norms() for stage in self.frozen_stages(phase)) else "-"
+        """The same, if there is any, and its learning rate."""
+        policy = self.batch_norm(phase)
+        if not any(stage.batch_norms() for stage in self.frozen_stages(phase)):
+            return "-"
+        return f"{policy}\n{self.lr * self._lowest_factor(phase):.3g}" if policy == "train" else policy
 
     def frozen_stages(self, phase: Phase) -> list[Stage]:
         """Those that do not learn in a phase."""
-        factors = phase.factors(list(self.network_stages))
-        return [stage for name, stage in self.network_stages.items() if factors[name] == 0]
+        learning = self.learning_stages(phase)
+        return [stage for name, stage in self.network_stages.items() if name not in learning]
+
+    def _lowest_factor(self, phase: Phase) -> float:
+        return min(factor for factor in phase.factors(list(self.network_stages)).values() if factor > 0)
 
     def learning_parameters(self, phase: Phase) -> Iterator[nn.Parameter]:
         """The stages that learn, and batch norm of the others if it is trained."""
@@ -139,7 +139,7 @@ class TransferClassifier(Classifier):
             name: rate * scales.get(name.removesuffix(NO_DECAY), 1.0) for name, rate in super().group_rates().items()
         }
         if self.batch_norm(self.phase) == "train":
-            lowest = min(rate for rate in rates.values() if rate > 0)
+            lowest = self.lr * self._lowest_factor(self.phase)
             rates |= {stage.name + NO_DECAY: lowest for stage in self.frozen_stages(self.phase) if stage.batch_norms()}
         return rates
 
@@ -172,9 +172,12 @@ class TransferClassifier(Classifier):
 
     def training_shares(self) -> list[float]:
         """Estimated operations of a training step in every phase, as a share of those where everything learns."""
-        factors = [phase.factors(list(self.network_stages)) for phase in self.phases]
-        learning = [[name for name, factor in phase.items() if factor > 0] for phase in factors]
-        return training_shares(self.network, self.network_stages, learning)
+        cases = []
+        for phase in self.phases:
+            touched = {id(parameter) for parameter in self.learning_parameters(phase)}
+            lowest = next(name for name, own in self.stages().items() if any(id(p) in touched for p in own))
+            cases.append((self.learning_stages(phase), lowest))
+        return training_shares(self.network, self.network_stages, cases)
 
     def normalize(self, images: Tensor) -> Tensor:
         """Three channels with the mean and the standard deviation that the backbone was pretrained with."""

@@ -17,21 +17,17 @@ def stage_flops(network: nn.Module, stages: Mapping[str, Stage]) -> dict[str, in
         network: A model of timm; counted at the image size it was made for, on a copy without memory.
         stages: Its stages.
     """
-    paths = {id(module): path for path, module in network.named_modules()}
     model = copy.deepcopy(network).to("meta").eval()
     images = torch.empty(1, *network.default_cfg["input_size"], device="meta")  # type: ignore[index, arg-type]
     with FlopCounterMode(display=False) as counter, torch.no_grad():
         model(images)
     counts = {name: sum(flops.values()) for name, flops in counter.get_flop_counts().items()}
     root = type(network).__name__
-    return {
-        name: sum(counts.get(f"{root}.{paths[id(module)]}", 0) for module in stage.modules)
-        for name, stage in stages.items()
-    }
+    return {name: sum(counts.get(f"{root}.{path}", 0) for path in stage.paths) for name, stage in stages.items()}
 
 
 def training_shares(
-    network: nn.Module, stages: Mapping[str, Stage], learning: Sequence[Collection[str]]
+    network: nn.Module, stages: Mapping[str, Stage], cases: Sequence[tuple[Collection[str], str]]
 ) -> list[float]:
     """Operations of a training step, as a share of those of a step in which everything learns.
 
@@ -41,14 +37,14 @@ def training_shares(
     Args:
         network: A model of timm.
         stages: Its stages, input to head.
-        learning: The stages that learn, of each case.
+        cases: Of each, the stages that learn, and the lowest one in which anything needs a gradient.
     """
     flops = stage_flops(network, stages)
     names = list(stages)
 
-    def step(chosen: Collection[str]) -> int:
-        first = min(names.index(name) for name in chosen)
+    def step(chosen: Collection[str], lowest: str) -> int:
+        first = names.index(lowest)
         backward = sum(flops[name] * ((name in chosen) + (names.index(name) > first)) for name in names[first:])
         return sum(flops.values()) + backward
 
-    return [step(chosen) / step(names) for chosen in learning]
+    return [step(*case) / step(names, names[0]) for case in cases]

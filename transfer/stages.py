@@ -1,6 +1,6 @@
 """The one grouping of a network that freezing, learning rates and costs refer to."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from torch import nn
@@ -13,13 +13,20 @@ class Stage:
 
     Attributes:
         name: As strategies, logs and tables call it: stem, layer1, ..., head.
-        modules: The largest modules that belong to this stage alone; what has a mode or a buffer is in them.
+        network: What it is a part of.
+        paths: Names of the largest modules that belong to this stage alone; what has a mode or a buffer is in them.
         parameters: All parameters of the stage, those of the network itself (a vision transformer's) included.
     """
 
     name: str
-    modules: tuple[nn.Module, ...]
-    parameters: tuple[nn.Parameter, ...]
+    network: nn.Module = field(repr=False)
+    paths: tuple[str, ...]
+    parameters: tuple[nn.Parameter, ...] = field(repr=False)
+
+    @property
+    def modules(self) -> list[nn.Module]:
+        """Those at its paths now: `--trainer.sync_batchnorm` replaces modules after the network is made."""
+        return [self.network.get_submodule(path) for path in self.paths]
 
     def batch_norms(self) -> list[nn.Module]:
         """Its batch norm layers."""
@@ -51,11 +58,11 @@ def split_into_stages(network: nn.Module) -> dict[str, Stage]:
     stage_of |= {name: "head" for name, _ in network.named_parameters() if name.startswith(head)}
 
     parameters = dict(network.named_parameters())
-    modules: dict[str, list[nn.Module]] = {title: [] for title in stage_of.values()}
-    _assign(network, "", stage_of, modules)
+    paths: dict[str, list[str]] = {title: [] for title in stage_of.values()}
+    _assign(network, "", stage_of, paths)
     return {
-        title: Stage(title, tuple(parts), tuple(parameters[name] for name in parameters if stage_of[name] == title))
-        for title, parts in modules.items()
+        title: Stage(title, network, tuple(own), tuple(p for name, p in parameters.items() if stage_of[name] == title))
+        for title, own in paths.items()
     }
 
 
@@ -72,11 +79,11 @@ def _block_name(parameter: str) -> str:
     return parts[0] if parts[0][-1].isdigit() else ".".join(parts[:2])
 
 
-def _assign(module: nn.Module, path: str, stage_of: dict[str, str], modules: dict[str, list[nn.Module]]) -> None:
+def _assign(module: nn.Module, path: str, stage_of: dict[str, str], paths: dict[str, list[str]]) -> None:
     """Give a module to the stage that owns all of its parameters, or else look at its children."""
     owners = {stage_of[f"{path}{name}"] for name, _ in module.named_parameters()}
     if len(owners) == 1 and path:
-        modules[owners.pop()].append(module)
+        paths[owners.pop()].append(path.removesuffix("."))
         return
     for name, child in module.named_children():
-        _assign(child, f"{path}{name}.", stage_of, modules)
+        _assign(child, f"{path}{name}.", stage_of, paths)

@@ -27,6 +27,11 @@ def test_factors_are_given_by_stage_by_name_or_by_depth():
         ([Phase(HEAD, until=1.5), Phase(HEAD)], "until is an epoch .* or a fraction of the run below 1, not 1.5"),
         ([Phase(HEAD, until=0), Phase(HEAD)], "not 0"),
         ([Phase(HEAD, patience=0), Phase(HEAD)], "patience is at least 1"),
+        ([Phase(HEAD, until=0.6), Phase(HEAD, until=0.2), Phase(HEAD)], "it would end at 0.2, where 0.6 has passed"),
+        (
+            [Phase(HEAD, until=1), Phase(HEAD, warmup_epochs=1, continue_schedule=True)],
+            "a schedule that goes on has no warm-up",
+        ),
         ([Phase(HEAD, from_best=True)], "there is no phase before it"),
         ([Phase(HEAD, continue_schedule=True)], "there is no phase before it"),
     ],

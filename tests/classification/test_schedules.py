@@ -5,7 +5,8 @@ import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.optim import lr_scheduler
 
-from classification.schedules import NEVER, make_schedule, scale_rates, set_rates, shown_rates
+from classification import Phase
+from classification.schedules import NEVER, check_schedule, make_schedule, scale_rates, set_rates, shown_rates
 
 
 @pytest.fixture
@@ -85,18 +86,32 @@ def test_every_scheduler_of_torch_works_with_stages_that_are_frozen_yet(schedule
     torch.testing.assert_close(rates[:, 2], rates[:, 0] / 100)
 
 
+LATE = [Phase(["head"], until=1), Phase(["head"], warmup_epochs=0.5)]
+GOES_ON = [Phase(["head"], until=1), Phase(["head"], continue_schedule=True)]
+
+
 @pytest.mark.parametrize(
-    ("schedule", "rest", "message"),
+    ("schedule", "phases", "warmup", "message"),
     [
-        ("onecycle", {"warmup": 3}, "warmup_epochs goes with model.schedule cosine or constant, not with onecycle"),
-        ("plateau", {"elapsed": 3}, "continue_schedule goes with model.schedule cosine or constant"),
-        (lambda o: lr_scheduler.OneCycleLR(o, 1.0, 10), {}, "OneCycleLR has one rate for all stages: use"),
-        (lambda o: lr_scheduler.CyclicLR(o, 0.1, 1.0, cycle_momentum=False), {}, "CyclicLR has one rate for all"),
+        ("onecycle", LATE[:1], 3, "warmup_epochs goes with model.schedule cosine or constant, not with onecycle"),
+        ("onecycle", LATE, 0, "warmup_epochs goes with"),
+        ("plateau", GOES_ON, 0, "continue_schedule goes with model.schedule cosine or constant, not with plateau"),
     ],
 )
-def test_what_would_be_ignored_or_would_ignore_the_stages_is_refused(schedule, rest, message, optimizer):
+def test_what_a_schedule_would_ignore_is_refused(schedule, phases, warmup, message):
+    check_schedule("cosine", phases, warmup)
     with pytest.raises(MisconfigurationException, match=message):
-        make_schedule(schedule, optimizer, steps=10, **rest)
+        check_schedule(schedule, phases, warmup)
+
+
+@pytest.mark.parametrize(
+    "scheduler",
+    [lr_scheduler.OneCycleLR, lr_scheduler.CyclicLR],
+)
+def test_a_scheduler_with_one_rate_for_all_stages_is_refused(scheduler, optimizer):
+    arguments = {lr_scheduler.OneCycleLR: (1.0, 10), lr_scheduler.CyclicLR: (0.1, 1.0)}[scheduler]
+    with pytest.raises(MisconfigurationException, match=f"{scheduler.__name__} has one rate for all stages: use"):
+        make_schedule(lambda o: scheduler(o, *arguments, cycle_momentum=False), optimizer, steps=10)
 
 
 @pytest.mark.parametrize("schedule", ["cosine", "constant", "onecycle", several])

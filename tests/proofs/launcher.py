@@ -19,11 +19,12 @@ from contextlib import suppress
 
 # `experiments.cli`, and what a run imports later by itself.
 PRELOADED = ["experiments.cli", "albumentations", "cv2", "timm", "matplotlib.figure", "safetensors.torch"]
-PR_SET_PDEATHSIG = 1
+PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
+prctl = ctypes.CDLL(None).prctl
 
 
 def die_with_parent():
-    ctypes.CDLL(None).prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
+    prctl(PR_SET_PDEATHSIG, signal.SIGKILL)
 
 
 def be_rank(request, rank, group, port):
@@ -104,7 +105,8 @@ def main(listener):
     for kind in (Mapping, Sequence):
         issubclass(torch.Tensor, kind)  # walks all mappings of all libraries the first time: 0.5 s, here once
     assert len(os.listdir("/proc/self/task")) == 1, "the children would lack these threads"
-    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # nurses leave no zombies
+    prctl(PR_SET_CHILD_SUBREAPER, 1)
+    signal.signal(signal.SIGCHLD, signal.SIG_IGN)  # neither nurses nor workers of killed ranks stay as zombies
     while True:
         connection, _ = listener.accept()
         if os.fork() == 0:

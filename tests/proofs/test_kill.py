@@ -37,10 +37,12 @@ class Combination:
     schedule: str
     every: int = 1
     workers: int = 0
+    accumulate: int = 1
 
     @property
     def args(self):
         options = ["--model.optimizer", self.optimizer, "--data.num_workers", self.workers]
+        options += ["--trainer.accumulate_grad_batches", self.accumulate]
         return [*RUN, *SCHEDULES[self.schedule], *options]
 
     def __str__(self):
@@ -166,6 +168,13 @@ def test_killed_at_a_step(combination, step, killed, reference):
 def test_killed_in_a_validation(combination, killed, reference):
     every = ["--run.every_n_train_steps", combination.every]
     assert_same(killed(combination, "validation", [3 * STEPS_PER_EPOCH], *every), reference(combination))
+
+
+@pytest.mark.parametrize("step", [case(step) for step in (5, 8, 14)])
+def test_killed_while_gradients_are_accumulated(step, killed, reference):
+    """Five batches an epoch are three steps, of two, two and one; checkpoints lie between steps only."""
+    combination = Combination(1, "sgd", "warmup", accumulate=2)
+    assert_same(killed(combination, "batch_end", [step], "--run.every_n_train_steps", 1), reference(combination))
 
 
 @pytest.mark.slow

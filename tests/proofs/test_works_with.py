@@ -121,6 +121,35 @@ def test_a_users_own_step_checkpoints_resume_or_are_refused(fit, launch, tiny_ar
     assert "error: the checkpoint was written between the last batch of an epoch and its validation" in done.output
 
 
+def test_a_checkpoint_between_accumulated_batches_is_refused(fit, launch, tiny_args, data, tmp_path):
+    """Lightning's callback writes one when it has skipped the step before, or does not remember that it has saved it."""
+    accumulate = ["--trainer.accumulate_grad_batches", 2]
+    kill = ["--trainer.callbacks+=tests.proofs.callbacks.KillAt", "--trainer.callbacks.step", 5]
+    _, last = fit(*accumulate, *kill, "--run.every_n_train_steps", 1, check=False)
+    done = last["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]
+    assert done["processed"] == 2
+    done["processed"] = 3
+    torch.save(last, tmp_path / "between.ckpt")
+    args = [*tiny_args(tmp_path / "runs", data), "--data.batch_size", 8, "--model.strategy", GRADUAL, *accumulate]
+    stopped = launch("fit", *args, "--trainer.max_epochs", 3, "--ckpt_path", tmp_path / "between.ckpt", check=False)
+    assert stopped.codes == [2]
+    assert "error: the checkpoint was written between batches whose gradients are accumulated" in stopped.output
+
+
+def test_a_try_of_a_batch_stays_in_the_first_phase(launch, tiny_args, data, tmp_path):
+    args = [*tiny_args(tmp_path, data), "--data.batch_size", 8, "--model.strategy", GRADUAL]
+    output = launch("fit", *args, "--trainer.fast_dev_run", "true", "--trainer.log_every_n_steps", 0).output
+    assert "│ 1/1   │ 0 " in output
+    assert "phase 2" not in output
+
+
+def test_best_weights_and_averaged_weights_exclude_each_other(launch, tiny_args, data, tmp_path):
+    lpft = '{"class_path": "transfer.LPFT", "init_args": {"from_best": true}}'
+    stopped = launch("fit", *tiny_args(tmp_path, data), *EMA, "--model.strategy", lpft, check=False)
+    assert stopped.codes == [2]
+    assert "error: from_best cannot be combined with averaged weights" in stopped.output
+
+
 def test_early_stopping_counts_anew_in_every_phase(fit):
     """Without learning no score is better than the first: a patience of three would stop the run in epoch 3."""
     stopping = ["--trainer.callbacks+=EarlyStopping", "--trainer.callbacks.monitor", "val/f1_macro"]

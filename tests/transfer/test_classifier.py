@@ -116,3 +116,35 @@ def test_an_unknown_backbone_is_refused_with_a_proposal():
 def test_an_unknown_stage_is_refused_before_anything_is_loaded():
     with pytest.raises(MisconfigurationException, match="no stage 'layer9'"):
         TransferClassifier(NAMES, Partial(["layer9"]), backbone="test_resnet", weights="nowhere.pt")
+
+
+def test_trained_batch_norm_of_frozen_stages_is_in_the_plan_and_in_its_cost():
+    (frozen,) = make(Frozen(), frozen_batch_norm="eval").training_shares()
+    model = make(Frozen(), frozen_batch_norm="train", lr=0.5)
+    assert model.training_shares()[0] > 1.5 * frozen  # the gradient passes through everything
+    assert model.shown_batch_norm(model.phase) == "train\n0.5"
+
+
+def test_synchronised_batch_norm_of_a_frozen_stage_is_frozen_too():
+    """`--trainer.sync_batchnorm` replaces the modules after the stages are known."""
+    model = make(SlidingWindow(1))
+    model.network = torch.nn.SyncBatchNorm.convert_sync_batchnorm(model.network)
+    model.enter_phases([0, 1])
+    norms = {name: m for name, m in model.network.named_modules() if isinstance(m, torch.nn.SyncBatchNorm)}
+    assert {name.split(".")[0] for name, norm in norms.items() if norm.training} == {"layer1"}
+
+
+def test_tokens_and_position_embeddings_are_not_decayed():
+    model = TransferClassifier(NAMES, Full(), backbone="vit_tiny_patch16_224", weights="none")
+    decayed = {id(p) for group in model.parameter_groups() if group["weight_decay"] for p in group["params"]}
+    names = {name for name, p in model.network.named_parameters() if p.ndim > 1 and id(p) not in decayed}
+    assert names == {"cls_token", "pos_embed"}
+
+
+def test_ratios_of_auto_rgn_end_with_their_phase():
+    everything = Phase(["layer4", "head"], auto_rgn=True)
+    model = make(Explicit([Phase(["layer4", "head"], until=1, auto_rgn=True), everything]), lr=1.0)
+    model.rgn = {"layer4": 0.01, "head": 1.0}
+    assert model.group_rates()["layer4"] == 0.01
+    model.enter_phases([0, 1])
+    assert model.group_rates()["layer4"] == 1.0
