@@ -18,7 +18,6 @@ import signal
 import subprocess
 import sys
 import tempfile
-import textwrap
 from collections.abc import Callable
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, dataclass
@@ -312,7 +311,7 @@ def column(root: Path, system: str) -> list[str]:
             cells.append(case(system, run_once))
         except Exception as error:  # whatever a system does is a result
             words = re.sub(r"^error: |[\w.]+\.(?=\w+(Error|Exception): )| \(<class '.+?'>\)", "", str(error))
-            cells.append(f"error: {textwrap.shorten(words, 120, placeholder=' ...')}")
+            cells.append(f"error: {words.split('. ')[0]}")
     return cells
 
 

@@ -1,15 +1,9 @@
-"""Whole runs in processes of their own: two CPU processes, a kill in the middle, an offline W&B run."""
+"""Whole runs in processes of their own: two CPU processes, an offline W&B run."""
 
-import csv
 import json
-import os
-import signal
 import subprocess
 import sys
-import time
 from pathlib import Path
-
-import torch
 
 ROOT = Path(__file__).parents[2]
 LIGHTNING = Path(sys.executable).with_name("lightning")
@@ -39,34 +33,6 @@ def test_two_processes_train_and_give_the_test_scores_of_one(lightning, tiny_tra
     assert records[0]["per_class"] == records[1]["per_class"]
     assert records[0]["test"]["f1_macro"] == records[1]["test"]["f1_macro"]
     assert abs(records[0]["test"]["loss"] - records[1]["test"]["loss"]) < 1e-5
-
-
-def test_a_killed_run_goes_on_where_it_stopped(lightning, tiny_transfer, tmp_path):
-    """The resumed run ends with the weights and the table of one that was never killed."""
-    args = [*tiny_transfer, "--trainer.max_epochs", 4]
-    fit = ["fit", "--config", "configs/fer_partial.yaml", *args]
-    lightning(*fit, "--run.strategy", "whole")
-
-    killed = tmp_path / "runs/fer/killed/seed0"
-    slow = ["--run.strategy", "killed", "--trainer.callbacks", '{"class_path": "tests.experiments.slow.Slow"}']
-    command = [str(arg) for arg in (LIGHTNING, *fit, *slow)]
-    process = subprocess.Popen(command, cwd=ROOT, stdout=subprocess.DEVNULL, env=os.environ | {"PYTHONPATH": str(ROOT)})
-    while not (killed / "checkpoints/last.ckpt").is_file():
-        assert process.poll() is None, "the run ended before it could be killed"
-        time.sleep(0.1)
-    process.send_signal(signal.SIGKILL)
-    process.wait()
-    assert len((killed / "metrics.csv").read_text().splitlines()) < 5
-
-    lightning(*fit, "--run.strategy", "killed", "--ckpt_path", killed / "checkpoints/last.ckpt")
-    whole = tmp_path / "runs/fer/whole/seed0"
-    states = [torch.load(f / "checkpoints/last.ckpt", weights_only=True)["state_dict"] for f in (whole, killed)]
-    assert all(torch.equal(states[0][name], states[1][name]) for name in states[0])
-    tables = [list(csv.DictReader((f / "metrics.csv").open())) for f in (whole, killed)]
-    logged = [name for name in tables[0][0] if "/" in name]
-    assert [[row[name] for name in logged] for row in tables[0]] == [
-        [row[name] for name in logged] for row in tables[1]
-    ]
 
 
 def test_wandb_records_offline_and_says_how_to_upload(lightning, tiny, tmp_path, capfd):

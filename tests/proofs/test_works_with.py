@@ -122,7 +122,7 @@ def test_a_users_own_step_checkpoints_resume_or_are_refused(fit, launch, tiny_ar
 
 
 def test_a_checkpoint_between_accumulated_batches_is_refused(fit, launch, tiny_args, data, tmp_path):
-    """Lightning's callback writes one when it has skipped the step before, or does not remember that it has saved it."""
+    """Lightning's callback writes one when it does not remember that it has saved the step before."""
     accumulate = ["--trainer.accumulate_grad_batches", 2]
     kill = ["--trainer.callbacks+=tests.proofs.callbacks.KillAt", "--trainer.callbacks.step", 5]
     _, last = fit(*accumulate, *kill, "--run.every_n_train_steps", 1, check=False)
