@@ -26,10 +26,10 @@ setup: .venv/.complete  ## Make .venv with the versions of requirements.lock (ab
 demo: setup  ## Pretrain, transfer to generated faces with three arms, print the table (2 minutes, no data needed)
 	.venv/bin/python -m experiments.demo
 
-test: setup  ## Run the tests (3 minutes on 2 cores)
+test: setup  ## Run the tests (5 minutes on 2 cores)
 	.venv/bin/python -m pytest $(ARGS)
 
-test-slow: setup  ## Run the long proofs: killed at every epoch and at 20 random steps, and resumed (10 minutes)
+test-slow: setup  ## Run the long proofs: killed at every epoch and at 20 random steps, and resumed (6 minutes)
 	.venv/bin/python -m pytest -m slow $(ARGS)
 
 lint: setup  ## Style and types

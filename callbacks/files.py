@@ -6,6 +6,7 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
+from lightning.fabric.plugins import TorchCheckpointIO
 
 
 def write_atomically(path: Path, content: str | bytes) -> None:
@@ -23,6 +24,20 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
     writer.writerow(header)
     writer.writerows(rows)
     write_atomically(path, text.getvalue())
+
+
+class AtomicCheckpointIO(TorchCheckpointIO):
+    """Writes a checkpoint beside its place and renames it.
+
+    Lightning writes it into the system's temporary folder and moves it; where that is another file system, the move is a
+    copy, and a run killed in its middle is left with neither the old last.ckpt nor the new one.
+    """
+
+    def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
+        """Save, then rename."""
+        work = f"{path}.part"
+        super().save_checkpoint(checkpoint, work, storage_options)
+        os.replace(work, path)
 
 
 def is_dev_run(trainer: L.Trainer) -> bool:

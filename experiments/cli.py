@@ -12,6 +12,7 @@ from typing import Any
 
 import lightning.pytorch as L
 import torch
+from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import WandbLogger
@@ -21,7 +22,7 @@ from rich.console import Console
 import fashion_cnn  # noqa: F401  (makes its classes known by their short names)
 import transfer
 from callbacks import EpochTable, PlanTable, PredictionWriter, Provenance, StepCheckpoint, TestReport, plan_table
-from callbacks.files import is_dev_run, write_atomically
+from callbacks.files import AtomicCheckpointIO, is_dev_run, write_atomically
 from classification import MONITOR, Classifier, phase_ends
 from datamodules import ImageDataModule
 from experiments.arguments import check_yaml, from_checkpoint
@@ -204,6 +205,8 @@ class CLI(LightningCLI):
 
     def before_fit(self) -> None:
         """Refuse a plan that does not fit, and get the pretrained weights, before anything is written or decoded."""
+        if type(self.trainer.strategy.checkpoint_io) is TorchCheckpointIO:
+            self.trainer.strategy.checkpoint_io = AtomicCheckpointIO()
         epochs = self.trainer.max_epochs
         if epochs and epochs > 0 and not is_dev_run(self.trainer):
             phase_ends(self.model.phases, epochs)

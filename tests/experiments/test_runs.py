@@ -5,6 +5,8 @@ import subprocess
 import sys
 from pathlib import Path
 
+import pytest
+
 ROOT = Path(__file__).parents[2]
 LIGHTNING = Path(sys.executable).with_name("lightning")
 
@@ -16,6 +18,7 @@ def shell(*args, check=True, **rest):
     return done
 
 
+@pytest.mark.slow  # Lightning starts the second process, which imports everything anew
 def test_two_processes_train_and_give_the_test_scores_of_one(lightning, tiny_transfer, tmp_path):
     """35 test images: an even sampler would count one of them twice, and one rank has a batch more than the other."""
     two = ["--data.batch_size", 34, "--trainer.devices", 2, "--trainer.strategy", "ddp"]
