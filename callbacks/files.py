@@ -29,8 +29,8 @@ def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) 
 class AtomicCheckpointIO(TorchCheckpointIO):
     """Writes a checkpoint beside its place and renames it.
 
-    Lightning writes it into the system's temporary folder and moves it; where that is another file system, the move is a
-    copy, and a run killed in its middle is left with neither the old last.ckpt nor the new one.
+    Lightning writes it into the system's temporary folder and moves it; where that is another file system, the move is
+    a copy, and a run killed in its middle is left with neither the old last.ckpt nor the new one.
     """
 
     def save_checkpoint(self, checkpoint: dict[str, Any], path: str | Path, storage_options: Any | None = None) -> None:
