@@ -42,8 +42,8 @@ class PhaseCallback(Callback):
             MisconfigurationException: The processes are connected by something that cannot be wrapped again, or
                 `from_best` beside averaged weights, whose scores are not those of the weights that learn.
         """
-        self.module = cast(PhasedModule, pl_module)
-        if stage != "fit":
+        self.module, self.fits = cast(PhasedModule, pl_module), stage == "fit"
+        if not self.fits:
             return
         self.module.enter_phases([0])
         if len(self.module.phases) > 1 and trainer.world_size > 1 and not isinstance(trainer.strategy, DDPStrategy):
@@ -60,10 +60,12 @@ class PhaseCallback(Callback):
         return {"started": self.module.started, **{name: getattr(self, name) for name in names}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Be in the phase of the checkpoint."""
+        """Be in the phase of the checkpoint; for a test only know them, as its config may be of another strategy."""
         state = dict(state_dict)
-        self.module.enter_phases(state.pop("started"))
+        started = state.pop("started")
         vars(self).update(state)
+        if self.fits:
+            self.module.enter_phases(started)
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Open the history."""

@@ -57,6 +57,19 @@ def test_a_test_is_recorded_under_the_names_of_the_run(trained, lightning):
     assert record["git_commit"] == record["tested_with"]["git_commit"]
 
 
+def test_a_checkpoint_of_many_phases_is_tested_under_the_config_of_one(lightning, tiny_transfer, tmp_path):
+    two = [*tiny_transfer, "--model.strategy", "transfer.LPFT", "--trainer.max_epochs", 2]
+    lightning("fit", "--config", "configs/fer_full.yaml", *two)
+    folder = tmp_path / "runs/fer/lpft/seed0"
+    last = folder / "checkpoints/last.ckpt"
+    lightning("test", "--config", "configs/fer_full.yaml", *tiny_transfer, "--ckpt_path", last)
+    record = json.loads((folder / "metrics.json").read_text())
+    assert [(phase["phase"], phase["epoch"], phase["stages"][0]) for phase in record["phases"]] == [
+        (1, 0, "head"),
+        (2, 1, "stem"),
+    ]
+
+
 def test_a_part_of_the_test_split_is_not_recorded(trained, lightning, capsys):
     folder, _ = trained
     best = ["test", "--config", folder / "config.yaml", "--ckpt_path", "best"]
