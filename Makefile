@@ -49,7 +49,7 @@ sample-data: setup  ## Draw sample data in the official formats into data/sample
 epoch-cost: setup  ## Measure seconds and peak memory of one epoch of each config, ARGS as for `lightning fit`
 	.venv/bin/python -m benchmarks.epoch $(ARGS)
 
-peers: setup  ## The same correctness cases with Lightning's BackboneFinetuning and finetuning-scheduler (5 minutes)
+peers: setup  ## The same correctness cases with Lightning's BackboneFinetuning and finetuning-scheduler (7 minutes)
 	.venv/bin/uv pip install --quiet --python .venv/bin/python --constraint requirements.lock finetuning-scheduler
 	.venv/bin/python -m benchmarks.peers_correctness
 
