@@ -60,14 +60,13 @@ class TransferClassifier(Classifier):
         self.backbone, self.weights = backbone, weights
         self.strategy_name = strategy.name
         self.frozen_batch_norm, self.l2_sp, self.check_ranks = frozen_batch_norm, l2_sp, check_ranks
-        self.compiled = False
+        self.compiled = compile is not None
         self.rgn: dict[str, float] = {}  # what AutoRGNCallback scales the rates with
         self.pretrained: dict[str, Tensor] = {}  # the backbone as it was before training, where it learns
         self.configure_network(dropout)
         self.configure_phases(strategy.phases(list(self.network_stages)), type(strategy).__name__)
         if compile:
             self.network.compile(backend=compile)
-            self.compiled = True
         self._has_weights = False
 
     def configure_network(self, dropout: float) -> None:

@@ -92,9 +92,21 @@ class Gradual(Strategy):
 
     def phases(self, stages: Sequence[str]) -> list[Phase]:
         """The head, and a phase for each moment."""
-        _check_count("Gradual: moments in at", len(self.at), stages)
-        bodies = [stages[-1 - depth : -1] for depth in range(len(self.at))] + [stages[:-1]]
+        _check_count(f"{type(self).__name__}: moments in at", len(self.at), stages)
+        bodies = [self.body(stages, joined) for joined in range(len(self.at))] + [stages[:-1]]
         return [_phase(body, self.lr_factor, until) for body, until in zip(bodies, [*self.at, None], strict=True)]
+
+    def body(self, stages: Sequence[str], joined: int) -> Sequence[str]:
+        """The last stages of the backbone."""
+        return stages[-1 - joined : -1]
+
+
+class BottomUp(Gradual):
+    """The head first, then the stages from the input upwards; otherwise as `Gradual`."""
+
+    def body(self, stages: Sequence[str], joined: int) -> Sequence[str]:
+        """The first stages of the backbone."""
+        return stages[:joined]
 
 
 class GradualOnPlateau(Strategy):
@@ -168,25 +180,6 @@ class Surgical(Strategy):
     def phases(self, stages: Sequence[str]) -> list[Phase]:
         """One phase."""
         return [_phase([self.stage], self.lr_factor)]
-
-
-class BottomUp(Strategy):
-    """The head first, then the stages from the input upwards.
-
-    Args:
-        at: Moments at which the next stage joins; at the last of them all the rest does.
-        lr_factor: The backbone's learning rate as a fraction of the head's.
-    """
-
-    def __init__(self, at: Moments = FIFTHS, lr_factor: float = 0.1) -> None:
-        self.at = at
-        self.lr_factor = lr_factor
-
-    def phases(self, stages: Sequence[str]) -> list[Phase]:
-        """The head, and a phase for each moment."""
-        _check_count("BottomUp: moments in at", len(self.at), stages)
-        bodies = [stages[:depth] for depth in range(len(self.at))] + [stages[:-1]]
-        return [_phase(body, self.lr_factor, until) for body, until in zip(bodies, [*self.at, None], strict=True)]
 
 
 class SlidingWindow(Strategy):
