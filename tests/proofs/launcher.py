@@ -47,6 +47,11 @@ def be_rank(request, rank, group, port):
         os.environ |= request["env"]
         os.chdir(request["cwd"])
         sys.argv = ["lightning", *request["args"]]
+        import torch
+
+        # torch renews its thread pool after a fork when first asked for it; two threads that ask at once crash it
+        # ("Invalid thread pool!", seen once in some hundreds of runs), so ask while there is one.
+        torch.set_num_threads(1)
         from experiments.cli import main
 
         main()
