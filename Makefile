@@ -3,11 +3,12 @@ PYTHON ?= $(shell for p in python3 python3.13 python3.12 python3.11; do \
 	$$p -c 'import sys; sys.exit(not (3, 11) <= sys.version_info < (3, 14))' 2>/dev/null && echo $$p && break; done)
 LIGHTNING := .venv/bin/lightning
 ARGS ?=
+DATA ?= data
 
 .DEFAULT_GOAL := help
 ARMS := frozen partial full gradual lpft layerdecay
 
-.PHONY: help setup demo test test-slow lint lock data sample-data epoch-cost peers fashion $(ARMS:%=deepweeds-%) $(ARMS:%=fer-%) clean
+.PHONY: help setup demo test test-slow lint lock data sample-data epoch-cost peers bench bench-check bench-gpu fashion $(ARMS:%=deepweeds-%) $(ARMS:%=fer-%) clean clean-features
 
 help:  ## Show this list
 	@grep -hE '^[a-z0-9 %-]+:.*## ' $(MAKEFILE_LIST) | awk 'BEGIN {FS = ":.*## "}; {printf "  make %-53s %s\n", $$1, $$2}'
@@ -53,6 +54,21 @@ peers: setup  ## The same correctness cases with Lightning's BackboneFinetuning 
 	.venv/bin/uv pip install --quiet --python .venv/bin/python --constraint requirements.lock finetuning-scheduler
 	.venv/bin/python -m benchmarks.peers_correctness
 
+bench bench-check bench-gpu: .venv/.bench
+
+.venv/.bench: .venv/.complete
+	.venv/bin/uv pip install --quiet --python .venv/bin/python --constraint requirements.lock pandas
+	@touch $@
+
+bench:  ## What rows of benchmarks/results.json gain over what else there is (15 minutes on 2 quiet cores)
+	.venv/bin/python -m benchmarks.bench $(ARGS)
+
+bench-check:  ## A quick part of it: fails when a ratio is worse than the committed one by more than 25 % (3 minutes)
+	.venv/bin/python -m benchmarks.bench --check $(ARGS)
+
+bench-gpu:  ## The same on a GPU, with images a second, memory and roofline
+	.venv/bin/python -m benchmarks.gpu $(ARGS)
+
 define train_and_test
 	$(LIGHTNING) fit --config configs/$(1).yaml $(ARGS)
 	$(LIGHTNING) test --config configs/$(1).yaml $(ARGS) --ckpt_path best
@@ -66,6 +82,9 @@ deepweeds-frozen deepweeds-partial deepweeds-full deepweeds-gradual deepweeds-lp
 
 fer-frozen fer-partial fer-full fer-gradual fer-lpft fer-layerdecay: fer-%: setup  ## FER2013, ResNet-18: train and test
 	$(call train_and_test,fer_$*)
+
+clean-features:  ## Remove the cached features of data/ (DATA=FOLDER: of another data folder)
+	rm -rf $(DATA)/.features
 
 clean:  ## Remove .venv and caches of tools; data and runs stay
 	rm -rf .venv .pytest_cache .mypy_cache .ruff_cache *.egg-info

@@ -17,10 +17,11 @@ from classification.schedules import shown_rates
 class Batch(TypedDict):
     """One batch: images `[B, C, H, W]` (uint8, or float in [0, 1]), labels `[B]`, places in the split `[B]`.
 
-    `share` is the number of images relative to the mean over the ranks of this step (1.0 unless that is uneven).
+    `share` is the number of images relative to the mean over the ranks of this step (1.0 unless that is uneven). There
+    is no `image` where cached features of it stand in.
     """
 
-    image: Tensor
+    image: NotRequired[Tensor]
     label: Tensor
     index: Tensor
     share: NotRequired[float]
@@ -109,13 +110,22 @@ class Classifier(PhasedModule):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits `[B, num_classes]` of images `[B, C, H, W]` (uint8, or float in [0, 1])."""
+        logits: Tensor = self.network(self.inputs(images))
+        return logits
+
+    def inputs(self, images: Tensor) -> Tensor:
+        """What the network is given for images `[B, C, H, W]`."""
         dtype = next(self.network.parameters()).dtype  # float32, or what --trainer.precision bf16-true makes of it
-        logits: Tensor = self.network(self.normalize(images).to(dtype, memory_format=torch.channels_last))
+        return self.normalize(images).to(dtype, memory_format=torch.channels_last)
+
+    def batch_logits(self, batch: Batch, split: str) -> Tensor:
+        """Logits `[B, num_classes]` of one batch of train, val, test or predict."""
+        logits: Tensor = self(batch["image"])
         return logits
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss `[]` of one batch."""
-        logits = self(batch["image"])
+        logits = self.batch_logits(batch, "train")
         loss: Tensor = self.train_loss(logits, batch["label"])
         self._split("train").update(loss, logits, batch["label"])
         # DDP averages the gradients of the ranks, not of the images.
@@ -123,17 +133,17 @@ class Classifier(PhasedModule):
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add one batch to the sums."""
-        logits = self(batch["image"])
+        logits = self.batch_logits(batch, "val")
         self._split("val").update(self.loss(logits, batch["label"]), logits, batch["label"])
 
     def test_step(self, batch: Batch, batch_idx: int) -> None:
         """Add one batch to the sums."""
-        logits = self(batch["image"])
+        logits = self.batch_logits(batch, "test")
         self._split("test").update(self.loss(logits, batch["label"]), logits, batch["label"])
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Place in the split `[B]` and probability of every class `[B, num_classes]`."""
-        return {"index": batch["index"], "probabilities": self(batch["image"]).float().softmax(1)}
+        return {"index": batch["index"], "probabilities": self.batch_logits(batch, "predict").float().softmax(1)}
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed what the step draws at random."""

@@ -1,9 +1,9 @@
 """What all data sets share: batches, workers, exact samplers, augmentation, splits."""
 
 import os
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any, ClassVar
+from typing import Any, ClassVar, Literal
 
 import lightning.pytorch as L
 import numpy as np
@@ -11,10 +11,12 @@ import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.utils.data import DataLoader, Dataset
 
+from datamodules.batch_transforms import BatchAugmentation
 from datamodules.images import Array, MappedImages, Split, fingerprint, read_image, resize
 from datamodules.samplers import BatchSampler, Request, ResumableLoader
 from datamodules.transforms import Augmentation, Transform
 
+AugmentWith = Literal["batch", "albumentations"]
 PARTS = ("train", "val", "test")
 IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
 
@@ -25,21 +27,38 @@ class BatchDataset(Dataset[dict[str, Any]]):
     Args:
         split: Images, labels and names.
         image_size: Side of the square images it gives.
-        augmentation: Applied to every image, before the resize; None gathers the images as they are.
+        augmentation: Applied to every image, before the resize, or to whole batches on the device, for which a batch
+            carries the `draws`; None gathers the images as they are.
     """
 
-    def __init__(self, split: Split, image_size: int, augmentation: Augmentation | None = None) -> None:
+    def __init__(
+        self, split: Split, image_size: int, augmentation: Augmentation | BatchAugmentation | None = None
+    ) -> None:
         self.split, self.image_size, self.augmentation = split, image_size, augmentation
 
+    @property
+    def copies_only(self) -> bool:
+        """Whether a batch is a mere copy: the processes that do it otherwise would only be in the way."""
+        if isinstance(self.augmentation, BatchAugmentation):
+            return True
+        return self.augmentation is None and self.split.images.shape[1] == self.image_size
+
     def __getitem__(self, request: Request) -> dict[str, Any]:
-        epoch, places, share = request
-        index = np.asarray(places)
-        pixels: Array = self.split.images.array[self.split.rows[index]]
-        if self.augmentation is not None or pixels.shape[1:3] != (self.image_size, self.image_size):
+        epoch, places, _ = request
+        batch = self.without_images(request)
+        pixels: Array = self.split.images.array[self.split.rows[batch["index"].numpy()]]
+        if isinstance(self.augmentation, BatchAugmentation):
+            batch["draws"] = self.augmentation.draws(epoch, places)
+        elif not self.copies_only:
             pixels = np.stack([self._prepare(image, epoch, place) for image, place in zip(pixels, places, strict=True)])
+        # [B, H, W, C] in memory seen as [B, C, H, W]: already the channels_last layout.
+        return {"image": torch.from_numpy(pixels).permute(0, 3, 1, 2), **batch}
+
+    def without_images(self, request: Request) -> dict[str, Any]:
+        """The rest of a batch, where features stand in for the images."""
+        _, places, share = request
+        index = np.asarray(places)
         return {
-            # [B, H, W, C] in memory seen as [B, C, H, W]: already the channels_last layout.
-            "image": torch.from_numpy(pixels).permute(0, 3, 1, 2),
             "label": torch.from_numpy(self.split.labels[index]),
             "index": torch.from_numpy(index),
             "share": share,
@@ -47,7 +66,7 @@ class BatchDataset(Dataset[dict[str, Any]]):
 
     def _prepare(self, image: Array, epoch: int, place: int) -> Array:
         channels = image.shape[2]
-        if self.augmentation is not None:
+        if isinstance(self.augmentation, Augmentation):
             image = self.augmentation(image, epoch, place)
         if image.shape[:2] != (self.image_size, self.image_size):
             image = resize(image, self.image_size, self.image_size)
@@ -66,9 +85,12 @@ class ImageDataModule(L.LightningDataModule):
         batch_size: Images of a step over all devices together, so that it stays the same when devices are added.
         num_workers: Processes that prepare batches, for each device; None takes 0 where a batch is a mere copy, else as
             many as there are cores for the device, at most 4.
-        augment: albumentations transforms for training, in order: `[{HorizontalFlip: {p: 0.5}}, ...]`.
+        augment: Transforms for training by their albumentations names, in order: `[{HorizontalFlip: {p: 0.5}}, ...]`.
+        augment_with: `albumentations`, image by image in worker processes, which knows all of its transforms; or
+            `batch`, whole batches on the device that trains, which knows flips, crops, affine and photometric ones.
         split_seed: Of splits that the publisher did not make; apart from the training's seed.
-        cache_dir: Where decoded images are kept; None is `<root>/.decoded`.
+        cache_dir: Where decoded images are kept, and features in `.features` below it; None is `<root>/.decoded`,
+            and `<root>/.features`.
         predict_folder: For `predict`: the images of this folder instead of the test split.
     """
 
@@ -84,6 +106,7 @@ class ImageDataModule(L.LightningDataModule):
         batch_size: int = 128,
         num_workers: int | None = None,
         augment: list[Transform] | None = None,
+        augment_with: AugmentWith = "albumentations",
         split_seed: int = 0,
         cache_dir: str | None = None,
         predict_folder: str | None = None,
@@ -95,12 +118,16 @@ class ImageDataModule(L.LightningDataModule):
         self.batch_size = batch_size
         self.num_workers = num_workers
         self.augment = augment or []
+        self.augment_with = augment_with
         self.split_seed = split_seed
         self.cache_dir = Path(cache_dir) if cache_dir else self.root / ".decoded"
+        self.feature_dir = (Path(cache_dir) if cache_dir else self.root) / ".features"
         self.predict_folder = Path(predict_folder) if predict_folder else None
         self.variant = ""
         self.splits: dict[str, Split] = {}
+        self.without_images: set[str] = set()  # splits for which cached features stand in
         self._images_fingerprint = ""
+        self._augments: Augmentation | BatchAugmentation | None = None
 
     # What a data set says.
 
@@ -147,6 +174,40 @@ class ImageDataModule(L.LightningDataModule):
         """Of the pixels themselves, taken when they were decoded; `load_splits` finds it in the cache."""
         return self._images_fingerprint
 
+    def split_fingerprint(self, name: str, view: int | None = None) -> str:
+        """Changes with anything that makes a pixel of a split, as `whole_split` gives it."""
+        split = self.splits[name]
+        made = repr((self.augment, self.augment_with, self._seed(), view)) if view is not None else ""
+        return fingerprint(split.rows, [self.images_fingerprint, str(self.image_shape), made])
+
+    @property
+    def image_shape(self) -> tuple[int, int, int]:
+        """Channels, height and width of what the network is given."""
+        size = self.image_size or next(iter(self.splits.values())).images.shape[1]
+        return self.channels, size, size
+
+    def whole_split(self, name: str, view: int | None = None) -> Iterator[dict[str, Any]]:
+        """Every image of a split once and in order, in batches, the same in every process.
+
+        Args:
+            name: train, val or test.
+            view: Augmented as in this epoch of the training; None gives the images as they are.
+        """
+        split = self.splits[name]
+        dataset = BatchDataset(split, self.image_shape[1], None if view is None else self._augmentation())
+        sampler = BatchSampler(len(split), self.batch_size)
+        sampler.set_epoch(view or 0)
+        yield from DataLoader(dataset, None, sampler=sampler, num_workers=self._workers(dataset, 1))
+
+    def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
+        """Augment the batch on the device that it has come to."""
+        if "draws" in batch:
+            augmentation = self._augmentation()
+            assert isinstance(augmentation, BatchAugmentation)
+            batch = {**batch, "image": augmentation(batch["image"], batch["draws"])}
+            del batch["draws"]
+        return batch
+
     def train_dataloader(self) -> DataLoader[dict[str, Any]]:
         """Shuffled and augmented."""
         return self._loader("train")
@@ -165,29 +226,42 @@ class ImageDataModule(L.LightningDataModule):
 
     def _loader(self, name: str) -> DataLoader[dict[str, Any]]:
         split, training = self.splits[name], name == "train"
-        seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))  # as seed_everything leaves it, the same on all ranks
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         if len(split) < world:
             raise MisconfigurationException(
                 f"the {name} split has {len(split)} images for {world} devices: use fewer devices"
             )
-        sampler = BatchSampler(len(split), self.batch_size, rank, world, seed if training else None)
-        size = self.image_size or split.images.shape[1]
-        augmentation = Augmentation(self.augment, seed, size) if training and self.augment else None
-        copies_only = augmentation is None and size == split.images.shape[1]
-        workers = self.num_workers
-        if workers is None:
-            workers = 0 if copies_only else min(4, max(1, (os.cpu_count() or 1) // world))
+        sampler = BatchSampler(len(split), self.batch_size, rank, world, self._seed() if training else None)
+        dataset = BatchDataset(split, self.image_shape[1], self._augmentation() if training else None)
+        workers = self._workers(dataset, world)
         return ResumableLoader(
-            BatchDataset(split, size, augmentation),
+            dataset,
             batch_size=None,  # the sampler asks for whole batches
             sampler=sampler,
             num_workers=workers,
             persistent_workers=workers > 0,
             pin_memory=torch.cuda.is_available(),
             done=self._batches_done if training else lambda: 0,
+            with_images=lambda: name not in self.without_images,
             generator=torch.Generator(),  # else making an iterator would draw from the generator that dropout uses
         )
+
+    def _workers(self, dataset: BatchDataset, world: int) -> int:
+        if self.num_workers is not None:
+            return self.num_workers
+        return 0 if dataset.copies_only else min(4, max(1, (os.cpu_count() or 1) // world))
+
+    def _augmentation(self) -> Augmentation | BatchAugmentation | None:
+        if not self.augment:
+            return None
+        if self._augments is None:
+            kind = BatchAugmentation if self.augment_with == "batch" else Augmentation
+            self._augments = kind(self.augment, self._seed(), self.image_shape[1])
+        return self._augments
+
+    @staticmethod
+    def _seed() -> int:
+        return int(os.environ.get("PL_GLOBAL_SEED", "0"))  # as seed_everything leaves it, the same on all ranks
 
     def _batches_done(self) -> int:
         return self.trainer.fit_loop.epoch_loop.batch_progress.current.ready if self.trainer else 0

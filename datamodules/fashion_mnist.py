@@ -4,7 +4,7 @@ from typing import Any
 import numpy as np
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from datamodules.base import ImageDataModule, stratified_split
+from datamodules.base import AugmentWith, ImageDataModule, stratified_split
 from datamodules.images import Array, MappedImages, Split, fingerprint
 
 HEADER = {1: 8, 3: 16}  # bytes before the data in an IDX file of that many dimensions
@@ -25,8 +25,8 @@ class FashionMNIST(ImageDataModule):
     )
     channels, native_size = 1, 28
 
-    def __init__(self, batch_size: int = 128, **kwargs: Any) -> None:
-        super().__init__(batch_size=batch_size, **kwargs)
+    def __init__(self, batch_size: int = 128, augment_with: AugmentWith = "batch", **kwargs: Any) -> None:
+        super().__init__(batch_size=batch_size, augment_with=augment_with, **kwargs)
         self.folder = self.root / "FashionMNIST" / "raw"
 
     def prepare(self) -> None:

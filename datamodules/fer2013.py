@@ -5,7 +5,7 @@ from typing import Any
 import numpy as np
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from datamodules.base import PARTS, ImageDataModule
+from datamodules.base import PARTS, AugmentWith, ImageDataModule
 from datamodules.images import MappedImages, Split, cached, fingerprint, source_key
 
 SIDE = 48
@@ -25,8 +25,14 @@ class FER2013(ImageDataModule):
     class_names = ("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral")
     channels, native_size = 1, SIDE
 
-    def __init__(self, image_size: int | None = SIDE, batch_size: int = 128, **kwargs: Any) -> None:
-        super().__init__(image_size=image_size, batch_size=batch_size, **kwargs)
+    def __init__(
+        self,
+        image_size: int | None = SIDE,
+        batch_size: int = 128,
+        augment_with: AugmentWith = "batch",
+        **kwargs: Any,
+    ) -> None:
+        super().__init__(image_size=image_size, batch_size=batch_size, augment_with=augment_with, **kwargs)
 
     @property
     def csv(self) -> Path:

@@ -62,19 +62,26 @@ class ResumableLoader(DataLoader[dict[str, Any]]):
 
     Args:
         done: Says, when the first batch is asked for, how many those are.
+        with_images: Says, at the same time, whether the batches are to have their images.
         rest: As in `DataLoader`.
     """
 
     sampler: BatchSampler
 
-    def __init__(self, *args: Any, done: Callable[[], int], **rest: Any) -> None:
+    def __init__(
+        self, *args: Any, done: Callable[[], int], with_images: Callable[[], bool] = lambda: True, **rest: Any
+    ) -> None:
         super().__init__(*args, **rest)
-        self.done = done
+        self.done, self.with_images = done, with_images
 
     def __iter__(self) -> Any:
         """Nothing is prepared before the first batch is asked for: until then Lightning may change the epoch."""
         self.sampler.start = self.done()
-        yield from super().__iter__()
+        if self.with_images():
+            yield from super().__iter__()
+        else:  # there is nothing that workers could prepare
+            dataset: Any = self.dataset
+            yield from map(dataset.without_images, self.sampler)
 
     def state_dict(self) -> dict[str, int]:
         """Nothing: the trainer's progress says it. That there is this method tells Lightning that it can resume."""

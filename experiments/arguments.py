@@ -1,25 +1,44 @@
 """What is done to a command line before it is parsed."""
 
 import json
-from collections.abc import Sequence
+import os
+from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
 from pathlib import Path
 
 import yaml
 
-from experiments.errors import stop
-from experiments.run_folder import CONFIG, read_checkpoint
+from experiments.errors import no_config, stop
 
 
-def check_yaml(args: Sequence[str]) -> None:
-    """Stop at a config file that is not YAML, with its name and line."""
-    for option, name in pairwise(args):
-        if option in ("--config", "-c") and Path(name).is_file():
+def check_subcommand(word: str, known: Iterable[str]) -> None:
+    """Stop at a word that is none of the subcommands; options may stand before the subcommand."""
+    if not word.startswith("-") and word not in known:
+        stop(f"argument subcommand: invalid choice: {word!r} (choose from {', '.join(map(repr, known))})")
+
+
+def check_configs(args: Sequence[str]) -> None:
+    """Stop at a config file that does not exist, or that is not YAML: with its line."""
+    for name in config_names(args):
+        path = Path(name).expanduser()
+        if path.is_file():
             try:
-                yaml.safe_load(Path(name).read_text())
+                yaml.safe_load(path.read_text())
             except yaml.MarkedYAMLError as error:
                 line = error.problem_mark.line + 1 if error.problem_mark else "?"
                 stop(f"{name} line {line}: {error.problem}")
+            except (yaml.YAMLError, UnicodeDecodeError):
+                stop(f"{name} is not a text file: --config takes a YAML file")
+        elif not path.exists() and name != "-" and not {"{", ":"} & set(name):  # nor YAML itself, nor a URL
+            stop(no_config(os.path.abspath(path)))
+
+
+def config_names(args: Sequence[str]) -> Iterator[str]:
+    """The values of `--config` and `-c`."""
+    for option, value in pairwise(args):
+        if option in ("--config", "-c"):
+            yield value
+    yield from (arg.removeprefix("--config=") for arg in args if arg.startswith("--config="))
 
 
 def from_checkpoint(args: Sequence[str]) -> list[str]:
@@ -37,6 +56,8 @@ def from_checkpoint(args: Sequence[str]) -> list[str]:
     path = next((Path(value) for name, value in pairwise(args) if name == "--ckpt_path"), None)
     if typed & {"--config", "-c"} or path is None or not path.is_file():
         return args
+    from experiments.run_folder import CONFIG, read_checkpoint  # torch comes with it
+
     checkpoint = read_checkpoint(path)
     data = checkpoint["datamodule_hyper_parameters"]
     if args[0] == "predict" and "class_names" in data:  # so that the images of training need not be there

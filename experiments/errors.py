@@ -6,10 +6,7 @@ import inspect
 import re
 import sys
 from collections.abc import Iterable
-from typing import Any, NoReturn
-
-from lightning.pytorch.cli import LightningArgumentParser
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from typing import NoReturn
 
 CATALOGUES = ("transfer", "fashion_cnn", "datamodules")
 
@@ -20,33 +17,21 @@ def stop(message: str) -> NoReturn:
     raise SystemExit(2)
 
 
+def no_config(path: str) -> str:
+    """What to say where there is no such file."""
+    return f"no config file {path}: --config takes a YAML file, those of this project are in configs/"
+
+
 def user_mistake(error: BaseException | None) -> BaseException | None:
     """The error that a user can do something about, also where the parser has wrapped it in one of its own."""
+    from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
     while error is not None:
         own_message = isinstance(error, FileNotFoundError) and error.errno is None  # not one from deep inside a library
         if own_message or isinstance(error, MisconfigurationException):
             return error
         error = error.__cause__
     return None
-
-
-class Parser(LightningArgumentParser):
-    """Lightning's parser with errors of one line instead of 60 lines of usage and Python types."""
-
-    def __init__(self, *args: Any, **kwargs: Any) -> None:
-        super().__init__(*args, allow_abbrev=False, **kwargs)  # or --trainer.max_epoch would be taken for max_epochs
-
-    def error(self, message: str, ex: Exception | None = None) -> NoReturn:
-        """Say in one line what is wrong and what to do; the parsers of nested classes tell theirs to the outer one."""
-        if not self.exit_on_error:
-            super().error(message, ex)
-        stop(explain(message, known_keys=self._known_keys()))
-
-    def _known_keys(self) -> list[str]:
-        """Of the subcommands: trainer.max_epochs, run.root, ..."""
-        parsers = [self, *getattr(self._subcommands_action, "_name_parser_map", {}).values()]
-        keys = {action.dest for parser in parsers for action in parser._actions}
-        return sorted(key for key in keys if key not in ("help", "subcommand") and not key.startswith("__"))
 
 
 def explain(message: str, known_keys: Iterable[str] = ()) -> str:
@@ -63,7 +48,7 @@ def explain(message: str, known_keys: Iterable[str] = ()) -> str:
     if missing := _first(r"arguments are required: (.+)", message):
         return f"{missing} is missing: name a config, for example --config configs/fer_full.yaml"
     if path := _first(r"File does not exist: '?([^'\n]+)'?", message):
-        return f"no config file {path}: --config takes a YAML file, those of this project are in configs/"
+        return no_config(path)
     wrong = (
         _last(r"Expected a dot import path string: (\S+)", message)
         or _last(r"(?:Import of|Unable to import|class_path) '?([\w.]+)'?:? ?(?:failed|is not|not a)", message)

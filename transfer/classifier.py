@@ -10,10 +10,13 @@ from torch import Tensor, nn
 from callbacks.auto_rgn import AutoRGNCallback
 from callbacks.diagnostics import StageDiagnostics
 from callbacks.phases import PhaseCallback
-from classification import Classifier, Phase
+from classification import Batch, Classifier, Phase
 from classification.phases import BatchNorm
 from classification.schedules import NO_DECAY
 from transfer.cost import training_shares
+from transfer.feature_cache import Cache, FeatureCache
+from transfer.features import GB, Features
+from transfer.prefix import FrozenPrefix
 from transfer.stages import Stage, split_into_stages
 from transfer.strategies import Strategy
 from transfer.weights import HUB, load_weights
@@ -33,6 +36,9 @@ class TransferClassifier(Classifier):
             to the loss, in place of its weight decay (L2-SP, arXiv 1802.01483).
         compile: Backend of torch.compile for the network, such as inductor; it is compiled anew in every phase.
         check_ranks: Compare the parameters of all processes, bit by bit, at the end of every phase.
+        cache: Of the output of frozen stages: auto (where training images are not augmented), off, or how many
+            augmented views of each training image are computed once and taken in turns.
+        cache_gb: Most that such files may take, in `<data.root>/.features`; the least used are removed.
         kwargs: As in `Classifier`.
 
     Raises:
@@ -53,6 +59,8 @@ class TransferClassifier(Classifier):
         l2_sp: float = 0.0,
         compile: str | None = None,
         check_ranks: bool = True,
+        cache: Cache = "auto",
+        cache_gb: float = 10.0,
         **kwargs: Any,
     ) -> None:
         super().__init__(class_names, **kwargs)
@@ -60,7 +68,12 @@ class TransferClassifier(Classifier):
         self.backbone, self.weights = backbone, weights
         self.strategy_name = strategy.name
         self.frozen_batch_norm, self.l2_sp, self.check_ranks = frozen_batch_norm, l2_sp, check_ranks
-        self.compiled = compile is not None
+        self.compile_backend = compile
+        if isinstance(cache, int) and cache < 1:
+            raise MisconfigurationException(f"model.cache is auto, off or a number of views from 1, not {cache}")
+        self.cache, self.cache_gb = cache, cache_gb
+        self.frozen_prefix: FrozenPrefix | None = None  # in training, what comes before all that changes in the phase
+        self.features: dict[tuple[str, int | None], Features] = {}  # its output, by split and augmented view
         self.rgn: dict[str, float] = {}  # what AutoRGNCallback scales the rates with
         self.pretrained: dict[str, Tensor] = {}  # the backbone as it was before training, where it learns
         self.configure_network(dropout)
@@ -86,7 +99,8 @@ class TransferClassifier(Classifier):
 
     def configure_callbacks(self) -> list[Callback]:
         """The strategy is carried out wherever this model is trained, not only from the command line."""
-        callbacks: list[Callback] = [PhaseCallback(self.check_ranks), StageDiagnostics()]
+        cache = FeatureCache(self.cache, int(self.cache_gb * GB))
+        callbacks: list[Callback] = [PhaseCallback(self.check_ranks), cache, StageDiagnostics()]
         if any(phase.auto_rgn for phase in self.phases):
             callbacks.append(AutoRGNCallback())
         return callbacks
@@ -100,7 +114,7 @@ class TransferClassifier(Classifier):
         if list(started) != self.started:
             self.rgn = {}  # of the stages of the phase before
         super().enter_phases(started)
-        if self.compiled and len(started) > 1:
+        if self.compile_backend and len(started) > 1:
             torch.compiler.reset()  # otherwise the phases add up to torch's limit of 8, and then it runs uncompiled
             rank_zero_info(f"phase {len(started)}: the network is compiled anew")
 
@@ -119,6 +133,26 @@ class TransferClassifier(Classifier):
         """Those that do not learn in a phase."""
         learning = self.learning_stages(phase)
         return [stage for name, stage in self.network_stages.items() if name not in learning]
+
+    def changing_stages(self, phase: Phase) -> list[str]:
+        """Names of those that learn in a phase, or whose batch norm changes or depends on the batch."""
+        moving = self.batch_norm(phase) != "eval"
+        frozen = [stage.name for stage in self.frozen_stages(phase) if moving and stage.batch_norms()]
+        return self.learning_stages(phase) + frozen
+
+    def forward(self, images: Tensor) -> Tensor:
+        """Logits `[B, num_classes]` of images `[B, C, H, W]` (uint8, or float in [0, 1])."""
+        if self.frozen_prefix is None:
+            return super().forward(images)
+        return self.frozen_prefix.logits(self.frozen_prefix.features(self.inputs(images)))
+
+    def batch_logits(self, batch: Batch, split: str) -> Tensor:
+        """Logits `[B, num_classes]`, from cached features where the batch has no images."""
+        if "image" in batch or self.frozen_prefix is None:
+            return super().batch_logits(batch, split)
+        views = sorted(view for name, view in self.features if name == split and view is not None)
+        view = self.current_epoch % self.cache if views and isinstance(self.cache, int) else None
+        return self.frozen_prefix.logits(self.features[split, view][batch["index"]])
 
     def _lowest_factor(self, phase: Phase) -> float:
         return min(factor for factor in phase.factors(list(self.network_stages)).values() if factor > 0)

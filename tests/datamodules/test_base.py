@@ -20,8 +20,8 @@ def run_seed(monkeypatch):
     monkeypatch.setenv("PL_GLOBAL_SEED", "7")
 
 
-def fashion(root, rank=0, world=1, **options):
-    data = FashionMNIST(root=str(root), **options)
+def fashion(root, rank=0, world=1, augment_with="albumentations", **options):
+    data = FashionMNIST(root=str(root), augment_with=augment_with, **options)
     progress = SimpleNamespace(current=SimpleNamespace(ready=0))
     fit_loop = SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=progress))
     data.trainer = SimpleNamespace(global_rank=rank, world_size=world, fit_loop=fit_loop)
@@ -259,3 +259,37 @@ def test_parts_are_a_function_of_the_seed():
     first, again, other = (stratified_split(labels, [80, 20], seed)[1].tolist() for seed in (0, 0, 1))
     assert first == again
     assert first != other
+
+
+def test_whole_batches_are_augmented_on_their_device_and_need_no_workers(sample_root):
+    data = fashion(sample_root, augment_with="batch", augment=[{"HorizontalFlip": {"p": 1.0}}])
+    loader = data.train_dataloader()
+    assert loader.num_workers == 0
+    batch = next(iter(loader))
+    augmented = data.on_after_batch_transfer(batch, 0)
+    assert "draws" not in augmented
+    torch.testing.assert_close(augmented["image"], batch["image"].flip(3) / 255)
+    plain = next(iter(data.val_dataloader()))
+    assert data.on_after_batch_transfer(plain, 0) is plain
+
+
+def test_a_view_of_the_whole_split_is_what_that_epoch_trains_on(sample_root):
+    data = fashion(sample_root, augment_with="batch", augment=[{"Affine": {"rotate": [-30, 30]}}])
+    loader = data.train_dataloader()
+    loader.sampler.set_epoch(3)
+    batch = data.on_after_batch_transfer(next(iter(loader)), 0)
+    view = torch.cat([data.on_after_batch_transfer(part, 0)["image"] for part in data.whole_split("train", 3)])
+    torch.testing.assert_close(batch["image"], view[batch["index"]])
+    assert not torch.equal(
+        next(iter(data.whole_split("train", 2)))["draws"], next(iter(data.whole_split("train", 3)))["draws"]
+    )
+
+
+def test_batches_without_images_say_the_rest(sample_root):
+    data = fashion(sample_root, augment=[{"HorizontalFlip": {}}], num_workers=2)
+    with_images = next(iter(data.train_dataloader()))
+    data.without_images.add("train")
+    batch = next(iter(data.train_dataloader()))
+    assert batch.keys() == {"label", "index", "share"}
+    assert torch.equal(batch["index"], with_images["index"])
+    assert "image" in next(iter(data.val_dataloader()))

@@ -164,6 +164,16 @@ def test_killed_at_a_step(combination, step, killed, reference):
     assert_same(killed(combination, "batch_end", [step], *every), reference(combination))
 
 
+@pytest.mark.parametrize(
+    ("combination", "step"), [case(COMBINATIONS[0], 7, fast=True), case(COMBINATIONS[0], 12), case(COMBINATIONS[1], 13)]
+)
+def test_killed_in_an_epoch_that_trains_on_cached_features(combination, step, killed, reference, small_root):
+    options = ["--data.augment", "[]", "--data.cache_dir", small_root / "features"]
+    every = ["--run.every_n_train_steps", combination.every]
+    assert_same(killed(combination, "batch_end", [step], *options, *every), reference(combination, *options))
+    assert len([*small_root.glob("features/.features/*/features.bin")]) >= 4  # of two phases
+
+
 @pytest.mark.parametrize("combination", [case(combination) for combination in COMBINATIONS[:2]])
 def test_killed_in_a_validation(combination, killed, reference):
     every = ["--run.every_n_train_steps", combination.every]

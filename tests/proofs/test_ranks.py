@@ -49,6 +49,19 @@ def test_the_ranks_hold_the_same_bits_after_every_phase(accumulate, fit, tmp_pat
         assert first == second
 
 
+def test_ranks_that_share_cached_features_end_where_those_do_that_compute_them(launch, tiny_args, data, tmp_path):
+    weights = []
+    for cache in ("auto", "off"):
+        args = [*tiny_args(tmp_path / cache, data), "--data.batch_size", 32, "--trainer.max_epochs", 3]
+        args += ["--model.strategy", GRADUAL, "--model.optimizer", "sgd", "--data.augment", "[]"]
+        launch("fit", *args, "--model.cache", cache, world=2)
+        (last,) = (tmp_path / cache).rglob("last.ckpt")
+        weights.append(torch.load(last, weights_only=True)["state_dict"])
+        assert len([*data.glob(".features/*/features.bin")]) == 4  # train and val of the two phases that freeze
+    for name, value in weights[0].items():
+        torch.testing.assert_close(value, weights[1][name], rtol=0, atol=1e-6)
+
+
 def test_the_proof_fails_where_ddp_is_not_wrapped_again(fit, tmp_path):
     fit(2, "--model.check_ranks", "false", FAULTS + "NeverWrappedAgain")
     first, *rest = ranks_by_epoch(tmp_path / "seen")

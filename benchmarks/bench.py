@@ -1,0 +1,115 @@
+"""This project against what a user would run instead: `python -m benchmarks.bench` measures and writes results.json.
+
+Machines are noisy: the two sides of a row take turns, at least five times, and a row is the ratio of their medians
+with its spread. `--check` measures a part quickly and compares it with the committed file.
+"""
+
+import argparse
+import importlib.util
+import tempfile
+import time
+from collections.abc import Iterator, Sequence
+from dataclasses import replace
+from pathlib import Path
+
+from benchmarks.measure import Row, fallen, merge, read_rows, replace_block, summarise, table, write_rows
+from benchmarks.rows import GROUPS, Place, make_scratch
+from benchmarks.specs import QUICK, SPECS
+from experiments.errors import stop
+
+RESULTS = Path(__file__).with_name("results.json")
+README = Path("README.md")
+NEEDS = {"fashion": "FashionMNIST/raw", "loop_overhead": "FashionMNIST/raw", "deepweeds": "deepweeds/images"}
+
+
+def data_of(row: str) -> str:
+    """The folder or file of the data set that a row needs."""
+    names = [path for prefix, path in NEEDS.items() if row.startswith(prefix) and row != "loop_overhead_fer"]
+    return names[0] if names else "fer2013/fer2013.csv"
+
+
+def require(root: Path, rows: Sequence[str]) -> None:
+    """Stop with one line where the peers' packages or the data of a row are missing."""
+    if importlib.util.find_spec("pandas") is None:
+        stop("no pandas: the peers need the extra `bench`, which make bench installs")
+    for path in sorted({root / data_of(name) for name in rows}):
+        if not path.exists():
+            stop(f"no {path}: fetch it with make data, or pass --root FOLDER")
+
+
+def measure(names: Sequence[str], root: Path, device: str, repeats: int, quick: bool = False) -> Iterator[Row]:
+    """Measure rows, in groups that share their processes; prints and gives each as it comes.
+
+    Args:
+        names: Of the rows.
+        root: The data folder.
+        device: `cpu` or `cuda`.
+        repeats: Of each side.
+        quick: Fewer steps and repeats.
+    """
+    with tempfile.TemporaryDirectory() as folder:
+        place = Place(root, Path(folder), device, repeats, quick)
+        make_scratch(root, place.scratch)
+        for group, function in GROUPS.items():
+            if not set(group) & set(names):
+                continue
+            start = time.perf_counter()
+            for name, (ours, peer) in function(place).items():
+                if name in names:
+                    row = summarise(name, SPECS[name], ours, peer)
+                    values = f"{row.ours:.4g}, {row.peer:.4g} {row.unit}"
+                    verdict = SPECS[name].reached(row.ratio, device)
+                    print(f"{name}: {row.ratio:.3g} ± {row.spread:.0%} ({values}) {verdict}")
+                    yield row
+            print(f"  {time.perf_counter() - start:.0f} s", flush=True)
+
+
+def main() -> None:
+    """Measure, write and print; or check."""
+    parser = argparse.ArgumentParser(description=__doc__)
+    parser.add_argument("--rows", nargs="+", choices=SPECS, metavar="ROW", help=f"of {', '.join(SPECS)}")
+    parser.add_argument("--root", type=Path, default=Path("data"), help="the data folder")
+    parser.add_argument("--repeats", type=int, default=5)
+    parser.add_argument("--check", action="store_true", help="compare a quick measurement with results.json")
+    parser.add_argument("--table", action="store_true", help="measure nothing: renew notes and table")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="results file; rows not measured stay")
+    options = parser.parse_args()
+    if not options.table:
+        names = options.rows or (QUICK if options.check else tuple(SPECS))
+        require(options.root, names)
+    if options.check:
+        check(names, options.root, options.out)
+        return
+    rows = read_rows(options.out)
+    if options.table:
+        rows = [replace(row, note=SPECS[row.name].note) for row in rows if row.name in SPECS]
+        write_rows(options.out, rows, None)
+    else:
+        for row in measure(names, options.root, "cpu", options.repeats):
+            rows = merge(rows, [row], SPECS)
+            write_rows(options.out, rows, "cpu")  # at once: what is measured stays, whatever comes after it
+    block = table(rows, SPECS, "cpu")
+    print(block)
+    text = README.read_text()
+    if options.out == RESULTS and replace_block(text, block) != text:
+        README.write_text(replace_block(text, block))
+
+
+def check(names: Sequence[str], root: Path, results: Path) -> None:
+    """Exit with 1 when a row has fallen twice: the second time tells a slower program from a disturbed machine."""
+    old = read_rows(results)
+    if not old:
+        stop(f"no {results} to compare with: make bench writes it")
+    for attempt in range(2):
+        rows = list(measure(names, root, "cpu", 3, quick=True))
+        lines = fallen(old, rows, SPECS)
+        if not lines or attempt:
+            break
+        print("measured again: " + "; ".join(lines), flush=True)
+        names = [line.split(":")[0] for line in lines]
+    print("\n".join(lines) or "no row has fallen")
+    raise SystemExit(bool(lines))
+
+
+if __name__ == "__main__":
+    main()

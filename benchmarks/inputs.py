@@ -1,0 +1,98 @@
+"""What the two sides of a row are given: data sets for the peers, batches, functions that read FER2013."""
+
+import tempfile
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch.utils.data import ConcatDataset
+
+from benchmarks import peers
+from benchmarks.sides import our_data, transferred
+from datamodules import FER2013, DeepWeeds
+
+
+def faces(root: Path, part: str, augmented: bool) -> Any:
+    """FER2013 in memory."""
+    data = FER2013(root=str(root))
+    data.prepare_data()
+    data.setup("fit")
+    split = data.splits[part]
+    return peers.Faces((split.images.array[split.rows][..., 0], split.labels), peers.face_transform(augmented))
+
+
+def many_val_faces(root: Path) -> Any:
+    """The validation split over and over, so that no validation ends while it is measured."""
+    return ConcatDataset([faces(root, "val", False)] * 10)
+
+
+def clothes(root: Path) -> Any:
+    """Fashion-MNIST as torchvision has it."""
+    return peers.fashion_dataset(root)
+
+
+def our_batches(root: Path, more: list[str]) -> Callable[[int], Iterator[Any]]:
+    """Normalised float batches of DeepWeeds, augmented, from decoded images."""
+    arguments = ["--model.backbone", "resnet18", "--data.image_size", "112", "--data.download", "false", *more]
+    model, data = our_data("deepweeds_frozen", root, arguments)
+    batches = data.train_dataloader()
+
+    def epoch(number: int) -> Iterator[Any]:
+        batches.sampler.set_epoch(number)
+        with torch.no_grad():
+            for batch in batches:
+                yield model.normalize(transferred(data, model, batch, "cpu")["image"])
+
+    return epoch
+
+
+def peer_batches(root: Path) -> Callable[[int], Iterator[Any]]:
+    """The same from the JPEG files."""
+    data = DeepWeeds(root=str(root), download=False)
+    data.prepare_data()
+    data.setup("fit")
+    split = data.splits["train"]
+    files = [root / "deepweeds" / "images" / name for name in split.names]
+    batches = peers.loader(peers.Photos(files, split.labels.tolist(), peers.photo_transform(112)), batch_size=64)
+    return lambda _: iter(batches)
+
+
+def read_cold(root: Path) -> Callable[[], float]:
+    """Ours from the CSV file."""
+
+    def function() -> float:
+        with tempfile.TemporaryDirectory() as folder:
+            start = time.perf_counter()
+            data = FER2013(root=str(root), cache_dir=folder)
+            data.prepare_data()
+            data.setup("fit")
+            return time.perf_counter() - start
+
+    return function
+
+
+def read_warm(root: Path) -> Callable[[], float]:
+    """Ours when it was decoded before."""
+
+    def function() -> float:
+        start = time.perf_counter()
+        data = FER2013(root=str(root))
+        data.prepare_data()
+        data.setup("fit")
+        return time.perf_counter() - start
+
+    function()
+    return function
+
+
+def read_pandas(root: Path) -> Callable[[], float]:
+    """The peer's, every time."""
+
+    def function() -> float:
+        start = time.perf_counter()
+        peers.read_fer2013(root / "fer2013" / "fer2013.csv")
+        return time.perf_counter() - start
+
+    return function

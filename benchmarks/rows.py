@@ -1,0 +1,192 @@
+"""The rows of results.json: what each compares, and how it is measured."""
+
+import re
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Callable
+from contextlib import ExitStack
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from statistics import median
+from typing import Any
+
+from benchmarks import inputs
+from benchmarks.sides import Side, bare, batches, calls, fit_arguments, our_runs, ours, peer
+from benchmarks.specs import EPOCHS
+
+FLAGS = True  # whether --model.cache and --data.augment_with exist
+TRAIN, VAL, BATCH = 28_709, 3_589, 128  # of FER2013
+FASHION = 55_000
+PLAIN = ["--data.augment", "[]"]
+
+Samples = dict[str, tuple[list[float], list[float]]]  # of a row: ours, the peer's
+
+
+@dataclass(frozen=True)
+class Place:
+    """Where and how thoroughly to measure; `scratch` is a data folder of our own whose features may be removed."""
+
+    root: Path
+    scratch: Path
+    device: str
+    repeats: int = 5
+    quick: bool = False
+
+    def steps(self, count: int) -> int:
+        """Fewer in a quick measurement."""
+        return max(3, count // 2) if self.quick else count
+
+
+def flags(*arguments: str) -> list[str]:
+    """Arguments that not every version has."""
+    return list(arguments) if FLAGS else []
+
+
+# How rows are measured.
+
+
+def alternate(sides: list[Any], repeats: int, counts: list[int], skip: int) -> list[list[float]]:
+    """Seconds a step of every side, in turns."""
+    found: list[list[float]] = [[] for _ in sides]
+    for _ in range(repeats):
+        for mine, side, count in zip(found, sides, counts, strict=True):
+            mine.append(side.turn(count, skip) / count)
+    return found
+
+
+def training(place: Place, row: str) -> Samples:
+    """An epoch of training: blocks of steps of both sides."""
+    augment, uncached = ["--data.augment_with", "batch"], ["--model.cache", "off"]
+    config, arm, more, counts = {
+        "partial_epoch": ("fer_partial", "partial", [*PLAIN, *flags("--model.cache", "auto")], (24, 8)),
+        "partial_uncached": ("fer_partial", "partial", flags(*augment, *uncached), (12, 8)),
+        "full_epoch": ("fer_full", "full", flags(*augment, *uncached), (6, 6)),
+        "fashion_epoch": ("fashion_cnn", "fashion", [], (40, 30)),
+    }[row]
+    data, images = partial(inputs.faces, place.root, "train", row != "partial_epoch"), TRAIN
+    if arm == "fashion":
+        data, images = partial(inputs.clothes, place.root), FASHION
+    root = place.scratch if row == "partial_epoch" else place.root
+    with ExitStack() as stack:
+        sides = [
+            Side(ours, fit_arguments(config, root, place.device, more)),
+            Side(peer, arm, data, place.device),
+        ]
+        for side in sides:
+            stack.callback(side.close)
+        mine, theirs = alternate(sides, place.repeats, [place.steps(count) for count in counts], 5)
+    scale = images / BATCH
+    return {row: ([scale * it for it in mine], [scale * it for it in theirs])}
+
+
+def frozen(place: Place) -> Samples:
+    """The frozen arm: whole runs of ours, between them blocks of the peer's training and validation steps."""
+    epochs = 4 if place.quick else EPOCHS
+    more = [*PLAIN, *flags("--model.cache", "auto"), "--trainer.max_epochs", str(epochs)]
+    samples: Samples = {name: ([], []) for name in ("frozen_epoch", "frozen_first_epoch", "frozen_run")}
+    with ExitStack() as stack:
+        line = fit_arguments("fer_frozen", place.scratch, place.device, more)
+        runs = Side(our_runs, line, place.scratch / ".features")
+        train = Side(peer, "frozen", partial(inputs.faces, place.root, "train", False), place.device)
+        val = Side(peer, "frozen", partial(inputs.many_val_faces, place.root), place.device, True)
+        for side in (runs, train, val):
+            stack.callback(side.close)
+        for _ in range(2 if place.quick else place.repeats):
+            stamps = runs.turn(1)
+            steps = place.steps(24)
+            step, val_step = train.turn(steps, 5) / steps, val.turn(place.steps(10), 5) / place.steps(10)
+            epoch = step * TRAIN / BATCH
+            later = [end - begin for begin, end in zip(stamps["begin"][1:], stamps["end"][1:], strict=True)]
+            whole = epochs * (epoch + val_step * VAL / BATCH)
+            pairs = (median(later), epoch), (stamps["end"][0], epoch), (stamps["run"], whole)
+            for (mine, theirs), (one, other) in zip(samples.values(), pairs, strict=True):
+                mine.append(one)
+                theirs.append(other)
+    if place.quick:
+        del samples["frozen_run"]  # of other than EPOCHS epochs
+    return samples
+
+
+def reading(place: Place) -> Samples:
+    """FER2013 into arrays."""
+    with ExitStack() as stack:
+        makes = inputs.read_cold, inputs.read_pandas, inputs.read_warm
+        sides = [Side(calls, partial(make, place.root)) for make in makes]
+        for side in sides:
+            stack.callback(side.close)
+        cold, pandas, warm = alternate(sides, 3 if place.quick else place.repeats, [1, 1, 9], 0)
+    return {"fer_cold": (cold, pandas), "fer_warm": (warm, pandas)}
+
+
+def overhead(place: Place, row: str) -> Samples:
+    """Our loop and a bare one; short blocks and many of them, because the difference is small."""
+    config, count = ("fashion_cnn", 12) if row == "loop_overhead" else ("fer_full", 3)
+    more = [] if row == "loop_overhead" else [*PLAIN, *flags("--model.cache", "off")]
+    with ExitStack() as stack:
+        sides = [
+            Side(ours, fit_arguments(config, place.root, place.device, more)),
+            Side(bare, config, place.root, place.device, more),
+        ]
+        for side in sides:
+            stack.callback(side.close)
+        mine, theirs = alternate(sides, 3 * place.repeats, [count, count], 1)
+    return {row: ([1000 * it for it in mine], [1000 * it for it in theirs])}
+
+
+def decoding(place: Place) -> Samples:
+    """DeepWeeds, images a second into training."""
+    with ExitStack() as stack:
+        makes: list[Any] = [
+            partial(inputs.our_batches, place.root, flags("--data.augment_with", "albumentations")),
+            partial(inputs.peer_batches, place.root),
+            partial(inputs.our_batches, place.root, flags("--data.augment_with", "batch")),
+        ]
+        sides = [Side(batches, make) for make in makes]
+        for side in sides:
+            stack.callback(side.close)
+        found = alternate(sides, place.repeats, [place.steps(12)] * 3, 6)
+    workers, theirs, tensors = ([64 / seconds for seconds in side] for side in found)
+    return {"deepweeds_decode": (workers, theirs), "deepweeds_batch": (tensors, theirs)}
+
+
+def memory(place: Place) -> Samples:
+    """Peak resident memory of a short run of the full arm, both at once: it does not depend on time."""
+    limits = {"max_epochs": 1, "limit_train_batches": 6, "limit_val_batches": 1}
+    more = [f"--trainer.{name}={value}" for name, value in limits.items()]
+    more += flags("--data.augment_with", "batch", "--model.cache", "off")
+    samples: Samples = {"memory": ([], [])}
+    for _ in range(1 if place.quick else place.repeats):
+        with tempfile.TemporaryDirectory() as runs:
+            line = fit_arguments("fer_full", place.root, place.device, [*more, f"--run.root={runs}"])
+            commands = ["experiments.cli", *line], ["benchmarks.memory", str(place.root), place.device]
+            pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
+            processes = [subprocess.Popen([sys.executable, "-m", *command], **pipes) for command in commands]
+            texts = [process.communicate()[0] for process in processes]
+        if any(process.returncode for process in processes):
+            raise RuntimeError(f"a run for the row memory has failed: {' '.join(texts)[-500:]}")
+        for mine, text in zip(samples["memory"], texts, strict=True):
+            mine.append(float(re.findall(r"peak ([\d,.]+) MB", text)[-1].replace(",", "")))
+    return samples
+
+
+GROUPS: dict[tuple[str, ...], Callable[[Place], Samples]] = {
+    ("frozen_epoch", "frozen_first_epoch", "frozen_run"): frozen,
+    **{
+        (row,): partial(training, row=row)
+        for row in ("partial_epoch", "partial_uncached", "full_epoch", "fashion_epoch")
+    },
+    ("fer_cold", "fer_warm"): reading,
+    **{(row,): partial(overhead, row=row) for row in ("loop_overhead", "loop_overhead_fer")},
+    ("deepweeds_decode", "deepweeds_batch"): decoding,
+    ("memory",): memory,
+}
+
+
+def make_scratch(root: Path, scratch: Path) -> None:
+    """A data folder with a link to FER2013 and caches of its own."""
+    (scratch / "fer2013").symlink_to((root / "fer2013").resolve())
+    decoded = scratch / ".decoded"
+    shutil.rmtree(decoded, ignore_errors=True)

@@ -1,0 +1,66 @@
+"""The rows of results.json: what each compares, what its ratio is to reach, what limits it."""
+
+from benchmarks.measure import Spec
+
+EPOCHS = 20  # of frozen_run
+SCALED = "timed over steps inside the running fit, after warm-up, and scaled to the epoch's images"
+FINETUNING = "BackboneFinetuning(train_bn=False) + DataLoader"
+ORDINARY = "Lightning + torchvision transforms + DataLoader(2 workers)"
+SPECS = {
+    "frozen_epoch": Spec(FINETUNING, "s", 30, note=f"an epoch after the first; the peer's {SCALED}"),
+    "frozen_first_epoch": Spec(FINETUNING, "s", 1.5, note="ours from the start of fit, with writing the features"),
+    "frozen_run": Spec(
+        FINETUNING,
+        "s",
+        15,
+        note=f"{EPOCHS} epochs with validation, ours whole; the peer's steps of both scaled to them",
+    ),
+    "partial_epoch": Spec(FINETUNING, "s", 4, note=f"after the first pass; {SCALED}"),
+    "partial_uncached": Spec(FINETUNING, "s", 1.5, note=f"augmented; {SCALED}"),
+    "full_epoch": Spec(ORDINARY, "s", 1.1, 3, note=f"FER2013, augmented; {SCALED}"),
+    "fashion_epoch": Spec("torchvision FashionMNIST, Lightning, DataLoader(2 workers)", "s", 1.4, 20, note=SCALED),
+    "fer_cold": Spec("pandas read_csv + split", "s", 2.5),
+    "fer_warm": Spec("pandas read_csv + split", "s", 50),
+    "loop_overhead": Spec("bare PyTorch loop, Fashion-MNIST", "ms/step", 1.05, cost=True),
+    "loop_overhead_fer": Spec("bare PyTorch loop, FER2013 full", "ms/step", 1.05, cost=True),
+    "deepweeds_decode": Spec(
+        "ImageFolder, torchvision transforms, DataLoader(2 workers)",
+        "images/s",
+        3,
+        rate=True,
+        note="112 px, augmented by albumentations in 2 workers",
+    ),
+    "deepweeds_batch": Spec(
+        "the same peer", "images/s", rate=True, note="as deepweeds_decode, with --data.augment_with batch"
+    ),
+    "memory": Spec(
+        "pandas + the same network",
+        "MB",
+        0.5,
+        cost=True,
+        note="peak of the training process (getrusage), not its workers",
+    ),
+}
+QUICK = (
+    "frozen_epoch",
+    "partial_uncached",
+    "full_epoch",
+    "fashion_epoch",
+    "fer_warm",
+    "deepweeds_decode",
+    "loop_overhead",
+)
+
+GPU_PAIRS = (
+    *("frozen_epoch", "frozen_first_epoch", "frozen_run"),
+    *("partial_epoch", "partial_uncached", "full_epoch", "fashion_epoch"),
+)
+GPU = {
+    "fashion_10_epochs": Spec("5 s", "s", 1, target=5, note="with validation; the second run in a process"),
+    "resnet50_224_bf16": Spec(
+        "4,900 images/s", "images/s", 1, target=4900, rate=True, note="batch 256, decoded, augmented"
+    ),
+    "resnet50_busy": Spec("90 %", "%", 1, target=90, rate=True, note="mean of nvidia-smi's samples, 10 a second"),
+    "resnet18_fer": Spec("", "images/s", target=1, rate=True),
+    **{f"memory_{arm}": Spec("", "MB", target=1, cost=True) for arm in ("frozen", "partial", "full")},
+}

@@ -1,0 +1,223 @@
+"""The part of a network that nothing in a phase changes: it needs no gradient, can be folded, and can run only once."""
+
+import copy
+import hashlib
+from collections.abc import Collection, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, fx, nn
+from torch.fx.experimental.optimization import fuse
+from torch.nn import functional
+from torch.nn.modules.batchnorm import _BatchNorm
+
+from transfer.stages import Stage
+
+
+@dataclass(frozen=True)
+class FrozenPrefix:
+    """A network as `rest(frozen(inputs))`.
+
+    Attributes:
+        frozen: From the inputs `[B, 3, H, W]` to the features `[B, ...]` before the first stage that changes; a copy,
+            its batch norm folded into its convolutions (1.25x faster on ResNet-18 at 48 px, 1.16x on ResNet-50 at
+            224 px, on 2 CPU cores).
+        rest: From there to the logits; its modules are the network's own.
+        sources: Names of the modules and parameters of the network that `frozen` was copied from.
+    """
+
+    frozen: nn.Module
+    rest: nn.Module
+    sources: tuple[str, ...]
+
+    def features(self, inputs: Tensor) -> Tensor:
+        """What the rest begins with; nothing is kept for a backward pass."""
+        with torch.no_grad():
+            features: Tensor = self.frozen(inputs)
+        return features
+
+    def logits(self, features: Tensor) -> Tensor:
+        """What the network makes of it."""
+        logits: Tensor = self.rest(features)
+        return logits
+
+
+def split_prefix(network: nn.Module, stages: Collection[Stage], changing: Collection[str]) -> FrozenPrefix | None:
+    """Split a network before the first of the stages that change which its computation comes to.
+
+    torch.fx records the computation with whole stages as its steps, so that this holds for whatever timm has: residual
+    and dense networks, transformers. Dropout is never part of what is frozen.
+
+    Args:
+        network: A model of timm; it stays as it is.
+        stages: All of its stages.
+        changing: Names of those that learn, or whose batch norm does not just use its stored statistics.
+
+    Returns:
+        None where nothing comes before them, or where the network cannot be recorded.
+    """
+    root, graph = _record(network, stages)
+    after = _after(root, graph, stages, changing)
+    sources = tuple(
+        str(node.target).removeprefix("network.")
+        for node in graph.nodes
+        if node.op in ("call_module", "get_attr") and node not in after
+    )
+    cut = _cut(graph, after)
+    if cut is None or not sources:
+        return None
+    frozen = _part(root, [node for node in graph.nodes if node not in after], None, [cut])
+    rest = _part(root, [node for node in graph.nodes if node in after], cut, [])
+    return FrozenPrefix(_folded(frozen), rest, sources)
+
+
+def stage_outputs(network: nn.Module, stages: Sequence[Stage]) -> nn.Module | None:
+    """The network as a module that gives a tuple: the features `[B, ...]` after every stage but the head.
+
+    Args:
+        network: A model of timm; it stays as it is.
+        stages: All of its stages, input to head.
+
+    Returns:
+        In evaluation mode and folded, like the frozen part of `split_prefix`; None where that would be.
+    """
+    root, graph = _record(network, stages)
+    names = [stage.name for stage in stages]
+    cuts = [_cut(graph, _after(root, graph, stages, names[first:])) for first in range(1, len(names))]
+    if None in cuts:
+        return None
+    after = _after(root, graph, stages, names[-1:])
+    return _folded(_part(root, [node for node in graph.nodes if node not in after], None, [c for c in cuts if c]))
+
+
+def digest(network: nn.Module, prefix: FrozenPrefix) -> str:
+    """SHA-256 of the weights and buffers of the network that the frozen part was copied from, as they are now."""
+    sha = hashlib.sha256()
+    for name, value in network.state_dict().items():
+        if any(name == source or name.startswith(f"{source}.") for source in prefix.sources):
+            sha.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
+            sha.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
+    return sha.hexdigest()
+
+
+def reproduces(network: nn.Module, prefix: FrozenPrefix, inputs: Tensor) -> bool:
+    """Whether the two parts give what the network gives, but for rounding (folding moves logits by 4e-7 of them)."""
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    with torch.no_grad():
+        whole, parts = network(inputs).float(), prefix.logits(prefix.features(inputs)).float()
+    for module, mode in modes.items():
+        module.training = mode
+    exact = inputs.dtype == torch.float32 and inputs.device.type == "cpu"
+    return bool((whole - parts).abs().max() <= (1e-4 if exact else 2e-2) * whole.abs().max())  # TF32 has 10 bits
+
+
+class _Root(nn.Module):
+    """Calls a network with its images alone, so that options such as attention masks are recorded as not given."""
+
+    def __init__(self, network: nn.Module) -> None:
+        super().__init__()
+        self.network = network
+
+    def forward(self, images: Tensor) -> Any:
+        return self.network(images)
+
+
+class _Dropout(nn.Module):
+    """`functional.dropout` as a network calls it: in the mode that the network is in."""
+
+    def __init__(self, network: nn.Module, p: float) -> None:
+        super().__init__()
+        self.network, self.p = (network,), p  # in a tuple: not a part of this module
+
+    def forward(self, features: Tensor) -> Tensor:
+        return functional.dropout(features, self.p, self.network[0].training)
+
+
+def _record(network: nn.Module, stages: Collection[Stage]) -> tuple[_Root, fx.Graph]:
+    """The computation with stages as its steps; empty where it cannot be recorded."""
+    root, steps = _Root(network), {f"network.{path}" for stage in stages for path in stage.paths}
+
+    class Recorder(fx.Tracer):
+        def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
+            return module_qualified_name in steps or not any(True for _ in m.parameters())
+
+    try:
+        graph = Recorder().trace(root)
+    except Exception:  # whatever a forward method does that cannot be recorded
+        return root, fx.Graph()
+    for number, node in enumerate(list(graph.nodes)):
+        if node.target is functional.dropout:  # recorded in one mode
+            p: Any = node.args[1] if len(node.args) > 1 else node.kwargs.get("p", 0.5)
+            name = f"dropout{number}"
+            root.add_module(name, _Dropout(root.network, p))
+            with graph.inserting_before(node):
+                node.replace_all_uses_with(graph.call_module(name, (node.args[0],)))
+            graph.erase_node(node)
+        elif "training" in node.kwargs:
+            return root, fx.Graph()
+    return root, graph
+
+
+def _after(root: _Root, graph: fx.Graph, stages: Collection[Stage], changing: Collection[str]) -> set[fx.Node]:
+    """The steps that change with some stages: their own, all that follow from these, and what is random."""
+    chosen = [stage for stage in stages if stage.name in changing]
+    paths = {f"network.{path}" for stage in chosen for path in stage.paths}
+    parameters = {id(parameter) for stage in chosen for parameter in stage.parameters}
+    after: set[fx.Node] = set()
+    for node in graph.nodes:
+        part = _attribute(root, node)
+        own = node.target in paths or id(part) in parameters or (isinstance(part, nn.Module) and _is_random(part))
+        if own or node.op == "output" or after & set(node.all_input_nodes):
+            after.add(node)
+    return after
+
+
+def _cut(graph: fx.Graph, after: set[fx.Node]) -> fx.Node | None:
+    """The one value that those steps take from the others; None where there are several."""
+    crossing = {source for node in after for source in node.all_input_nodes} - after
+    return crossing.pop() if len(crossing) == 1 else None
+
+
+def _attribute(root: nn.Module, node: fx.Node) -> Any:
+    if node.op not in ("call_module", "get_attr"):
+        return None
+    value: Any = root
+    for name in str(node.target).split("."):
+        value = getattr(value, name)
+    return value
+
+
+def _is_random(module: nn.Module) -> bool:
+    """Whether a step outside all stages may give something else in training mode, which frozen stages are never in."""
+    if any(True for _ in module.parameters()):
+        return False
+    chances = ("p", "drop_prob", "prob")  # of torch's dropout, of timm's drop path and patch dropout
+    return any(
+        isinstance(part, _BatchNorm) or any(getattr(part, chance, 0) for chance in chances) for part in module.modules()
+    )
+
+
+def _part(
+    root: nn.Module, nodes: Sequence[fx.Node], given: fx.Node | None, results: Sequence[fx.Node]
+) -> fx.GraphModule:
+    """Some steps of a recorded computation as a module: from a given value, and up to one or more results."""
+    graph, copies = fx.Graph(), {}
+    if given is not None:
+        copies[given] = graph.placeholder("features")
+    for node in nodes:
+        copies[node] = graph.node_copy(node, lambda source: copies[source])
+    if results:
+        graph.output(copies[results[0]] if len(results) == 1 else tuple(copies[result] for result in results))
+    return fx.GraphModule(root, graph)
+
+
+def _folded(part: fx.GraphModule) -> nn.Module:
+    frozen = copy.deepcopy(part).eval().requires_grad_(False)
+    if any(parameter.dtype != torch.float32 for parameter in frozen.parameters()):
+        return frozen  # with 8 bits, where a product is rounded matters
+    try:
+        return fuse(frozen, inplace=True)
+    except Exception:  # a block that torch.fx cannot look into
+        return frozen
