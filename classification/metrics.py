@@ -63,8 +63,10 @@ class SplitMetrics(Metric):
 
     Both are sums until `compute`, so the result does not depend on the size of the batches or on the number of
     processes; a mean of per-batch (or per-rank) macro-F1 would (0.695 instead of 0.737 for 7 classes at batch 32).
-    `update` never waits for the device, and a loss that is not a number stays one: torchmetrics' MeanMetric and
-    MulticlassConfusionMatrix synchronise in every step, and the former drops such a batch from the mean.
+    The sum of losses is kept in float64, where adding float32 losses is exact: a run resumed in mid-epoch, whose sums
+    were added over the ranks before the kill, gives the same last digit. `update` never waits for the device, and a
+    loss that is not a number stays one: torchmetrics' MeanMetric and MulticlassConfusionMatrix synchronise in every
+    step, and the former drops such a batch from the mean.
     """
 
     full_state_update = False
@@ -73,12 +75,13 @@ class SplitMetrics(Metric):
 
     def __init__(self, num_classes: int) -> None:
         super().__init__()
-        self.add_state("loss_sum", torch.zeros(()), dist_reduce_fx="sum")
+        exact = torch.float32 if torch.backends.mps.is_available() else torch.float64  # MPS has no float64
+        self.add_state("loss_sum", torch.zeros((), dtype=exact), dist_reduce_fx="sum")
         self.add_state("matrix", torch.zeros(num_classes, num_classes, dtype=torch.long), dist_reduce_fx="sum")
 
     def update(self, loss: Tensor, logits: Tensor, labels: Tensor) -> None:
         """Add one batch: its mean loss `[]`, logits `[B, num_classes]` and labels `[B]`."""
-        self.loss_sum += loss.detach() * len(labels)
+        self.loss_sum += loss.detach().to(self.loss_sum.dtype) * len(labels)
         cells = labels * len(self.matrix) + logits.detach().argmax(1)
         self.matrix.view(-1).scatter_add_(0, cells, torch.ones_like(cells))
 
