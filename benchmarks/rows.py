@@ -17,10 +17,11 @@ from benchmarks import inputs
 from benchmarks.sides import Side, bare, batches, calls, fit_arguments, our_runs, ours, peer
 from benchmarks.specs import EPOCHS
 
-FLAGS = True  # whether --model.cache and --data.augment_with exist
 TRAIN, VAL, BATCH = 28_709, 3_589, 128  # of FER2013
 FASHION = 55_000
 PLAIN = ["--data.augment", "[]"]
+BATCH_AUGMENTED = ["--data.augment_with", "batch"]
+UNCACHED = ["--model.cache", "off"]
 
 Samples = dict[str, tuple[list[float], list[float]]]  # of a row: ours, the peer's
 
@@ -40,11 +41,6 @@ class Place:
         return max(3, count // 2) if self.quick else count
 
 
-def flags(*arguments: str) -> list[str]:
-    """Arguments that not every version has."""
-    return list(arguments) if FLAGS else []
-
-
 # How rows are measured.
 
 
@@ -59,11 +55,10 @@ def alternate(sides: list[Any], repeats: int, counts: list[int], skip: int) -> l
 
 def training(place: Place, row: str) -> Samples:
     """An epoch of training: blocks of steps of both sides."""
-    augment, uncached = ["--data.augment_with", "batch"], ["--model.cache", "off"]
     config, arm, more, counts = {
-        "partial_epoch": ("fer_partial", "partial", [*PLAIN, *flags("--model.cache", "auto")], (24, 8)),
-        "partial_uncached": ("fer_partial", "partial", flags(*augment, *uncached), (12, 8)),
-        "full_epoch": ("fer_full", "full", flags(*augment, *uncached), (6, 6)),
+        "partial_epoch": ("fer_partial", "partial", PLAIN, (24, 8)),
+        "partial_uncached": ("fer_partial", "partial", [*BATCH_AUGMENTED, *UNCACHED], (12, 8)),
+        "full_epoch": ("fer_full", "full", [*BATCH_AUGMENTED, *UNCACHED], (6, 6)),
         "fashion_epoch": ("fashion_cnn", "fashion", [], (40, 30)),
     }[row]
     data, images = partial(inputs.faces, place.root, "train", row != "partial_epoch"), TRAIN
@@ -85,7 +80,7 @@ def training(place: Place, row: str) -> Samples:
 def frozen(place: Place) -> Samples:
     """The frozen arm: whole runs of ours, between them blocks of the peer's training and validation steps."""
     epochs = 4 if place.quick else EPOCHS
-    more = [*PLAIN, *flags("--model.cache", "auto"), "--trainer.max_epochs", str(epochs)]
+    more = [*PLAIN, "--trainer.max_epochs", str(epochs)]
     samples: Samples = {name: ([], []) for name in ("frozen_epoch", "frozen_first_epoch", "frozen_run")}
     with ExitStack() as stack:
         line = fit_arguments("fer_frozen", place.scratch, place.device, more)
@@ -124,7 +119,7 @@ def reading(place: Place) -> Samples:
 def overhead(place: Place, row: str) -> Samples:
     """Our loop and a bare one; short blocks and many of them, because the difference is small."""
     config, count = ("fashion_cnn", 12) if row == "loop_overhead" else ("fer_full", 3)
-    more = [] if row == "loop_overhead" else [*PLAIN, *flags("--model.cache", "off")]
+    more = [] if row == "loop_overhead" else [*PLAIN, *UNCACHED]
     with ExitStack() as stack:
         sides = [
             Side(ours, fit_arguments(config, place.root, place.device, more)),
@@ -140,9 +135,9 @@ def decoding(place: Place) -> Samples:
     """DeepWeeds, images a second into training."""
     with ExitStack() as stack:
         makes: list[Any] = [
-            partial(inputs.our_batches, place.root, flags("--data.augment_with", "albumentations")),
+            partial(inputs.our_batches, place.root, ["--data.augment_with", "albumentations"]),
             partial(inputs.peer_batches, place.root),
-            partial(inputs.our_batches, place.root, flags("--data.augment_with", "batch")),
+            partial(inputs.our_batches, place.root, BATCH_AUGMENTED),
         ]
         sides = [Side(batches, make) for make in makes]
         for side in sides:
@@ -156,7 +151,7 @@ def memory(place: Place) -> Samples:
     """Peak resident memory of a short run of the full arm, both at once: it does not depend on time."""
     limits = {"max_epochs": 1, "limit_train_batches": 6, "limit_val_batches": 1}
     more = [f"--trainer.{name}={value}" for name, value in limits.items()]
-    more += flags("--data.augment_with", "batch", "--model.cache", "off")
+    more += [*BATCH_AUGMENTED, *UNCACHED]
     samples: Samples = {"memory": ([], [])}
     for _ in range(1 if place.quick else place.repeats):
         with tempfile.TemporaryDirectory() as runs:

@@ -1,7 +1,9 @@
 """What all data sets share: batches, workers, exact samplers, augmentation, splits."""
 
+import math
 import os
 from collections.abc import Iterator, Sequence
+from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -9,6 +11,7 @@ import lightning.pytorch as L
 import numpy as np
 import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from torch import Tensor
 from torch.utils.data import DataLoader, Dataset
 
 from datamodules.batch_transforms import BatchAugmentation
@@ -29,12 +32,17 @@ class BatchDataset(Dataset[dict[str, Any]]):
         image_size: Side of the square images it gives.
         augmentation: Applied to every image, before the resize, or to whole batches on the device, for which a batch
             carries the `draws`; None gathers the images as they are.
+        gpu: Keeps all images of the split from the first batch on, which are gathered there.
     """
 
     def __init__(
-        self, split: Split, image_size: int, augmentation: Augmentation | BatchAugmentation | None = None
+        self,
+        split: Split,
+        image_size: int,
+        augmentation: Augmentation | BatchAugmentation | None = None,
+        gpu: torch.device | None = None,
     ) -> None:
-        self.split, self.image_size, self.augmentation = split, image_size, augmentation
+        self.split, self.image_size, self.augmentation, self.gpu = split, image_size, augmentation, gpu
 
     @property
     def copies_only(self) -> bool:
@@ -46,13 +54,24 @@ class BatchDataset(Dataset[dict[str, Any]]):
     def __getitem__(self, request: Request) -> dict[str, Any]:
         epoch, places, _ = request
         batch = self.without_images(request)
-        pixels: Array = self.split.images.array[self.split.rows[batch["index"].numpy()]]
         if isinstance(self.augmentation, BatchAugmentation):
             batch["draws"] = self.augmentation.draws(epoch, places)
-        elif not self.copies_only:
-            pixels = np.stack([self._prepare(image, epoch, place) for image, place in zip(pixels, places, strict=True)])
+        if self.gpu:
+            images = self._on_gpu[batch["index"].to(self.gpu, non_blocking=True)]
+        else:
+            images = torch.from_numpy(self._gather(batch["index"].numpy(), epoch, places))
         # [B, H, W, C] in memory seen as [B, C, H, W]: already the channels_last layout.
-        return {"image": torch.from_numpy(pixels).permute(0, 3, 1, 2), **batch}
+        return {"image": images.permute(0, 3, 1, 2), **batch}
+
+    @cached_property
+    def _on_gpu(self) -> Tensor:
+        return torch.from_numpy(self.split.images.array[self.split.rows]).to(self.gpu)
+
+    def _gather(self, index: Array, epoch: int, places: Sequence[int]) -> Array:
+        pixels: Array = self.split.images.array[self.split.rows[index]]
+        if self.copies_only:
+            return pixels
+        return np.stack([self._prepare(image, epoch, place) for image, place in zip(pixels, places, strict=True)])
 
     def without_images(self, request: Request) -> dict[str, Any]:
         """The rest of a batch, where features stand in for the images."""
@@ -234,13 +253,15 @@ class ImageDataModule(L.LightningDataModule):
         sampler = BatchSampler(len(split), self.batch_size, rank, world, self._seed() if training else None)
         dataset = BatchDataset(split, self.image_shape[1], self._augmentation() if training else None)
         workers = self._workers(dataset, world)
+        if dataset.copies_only and not workers:
+            dataset.gpu = self._gpu_for(split)
         return ResumableLoader(
             dataset,
             batch_size=None,  # the sampler asks for whole batches
             sampler=sampler,
             num_workers=workers,
             persistent_workers=workers > 0,
-            pin_memory=torch.cuda.is_available(),
+            pin_memory=torch.cuda.is_available() and not dataset.gpu,
             done=self._batches_done if training else lambda: 0,
             with_images=lambda: name not in self.without_images,
             generator=torch.Generator(),  # else making an iterator would draw from the generator that dropout uses
@@ -250,6 +271,14 @@ class ImageDataModule(L.LightningDataModule):
         if self.num_workers is not None:
             return self.num_workers
         return 0 if dataset.copies_only else min(4, max(1, (os.cpu_count() or 1) // world))
+
+    def _gpu_for(self, split: Split) -> torch.device | None:
+        """The GPU that trains, if the images of a split take no more than a quarter of what is free on it."""
+        device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
+        if device.type != "cuda":
+            return None
+        size = len(split) * math.prod(split.images.shape[1:])
+        return device if size < torch.cuda.mem_get_info(device)[0] / 4 else None
 
     def _augmentation(self) -> Augmentation | BatchAugmentation | None:
         if not self.augment:

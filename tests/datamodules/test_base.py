@@ -24,7 +24,8 @@ def fashion(root, rank=0, world=1, augment_with="albumentations", **options):
     data = FashionMNIST(root=str(root), augment_with=augment_with, **options)
     progress = SimpleNamespace(current=SimpleNamespace(ready=0))
     fit_loop = SimpleNamespace(epoch_loop=SimpleNamespace(batch_progress=progress))
-    data.trainer = SimpleNamespace(global_rank=rank, world_size=world, fit_loop=fit_loop)
+    strategy = SimpleNamespace(root_device=torch.device("cpu"))
+    data.trainer = SimpleNamespace(global_rank=rank, world_size=world, fit_loop=fit_loop, strategy=strategy)
     data.prepare_data()
     data.setup("fit")
     return data
@@ -293,3 +294,17 @@ def test_batches_without_images_say_the_rest(sample_root):
     assert batch.keys() == {"label", "index", "share"}
     assert torch.equal(batch["index"], with_images["index"])
     assert "image" in next(iter(data.val_dataloader()))
+
+
+def test_images_kept_on_the_device_that_trains_give_the_same_batches(sample_root, monkeypatch):
+    def batches(device):
+        monkeypatch.setattr(FashionMNIST, "_gpu_for", lambda self, split: device)
+        data = fashion(sample_root, batch_size=16, augment=AUGMENT, augment_with="batch")
+        return [batch for loader in (data.train_dataloader(), data.val_dataloader()) for batch in loader]
+
+    mapped, resident = batches(None), batches(torch.device("cpu"))
+    assert len(mapped) == len(resident) > 2
+    for one, other in zip(mapped, resident, strict=True):
+        assert one.keys() == other.keys()
+        assert all(torch.equal(torch.as_tensor(one[key]), torch.as_tensor(other[key])) for key in one)
+        assert one["image"].stride() == other["image"].stride()
