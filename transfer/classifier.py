@@ -13,9 +13,11 @@ from callbacks.phases import PhaseCallback
 from classification import Batch, Classifier, Phase
 from classification.phases import BatchNorm
 from classification.schedules import NO_DECAY
+from datamodules import ImageDataModule
 from transfer.cost import training_shares
 from transfer.feature_cache import Cache, FeatureCache
 from transfer.features import GB, Features
+from transfer.layout import lay_out
 from transfer.prefix import FrozenPrefix
 from transfer.stages import Stage, split_into_stages
 from transfer.strategies import Strategy
@@ -90,7 +92,6 @@ class TransferClassifier(Classifier):
             network = timm.create_model(self.backbone, num_classes=len(self.class_names), drop_rate=dropout)
         except RuntimeError as error:
             raise MisconfigurationException(f"unknown backbone {self.backbone!r}: {_similar(self.backbone)}") from error
-        # On 2 CPU cores ResNet-18 gains 1.05x in training and 1.5x in the forward pass over the contiguous layout.
         self.network = network.to(memory_format=torch.channels_last)
         self.network_stages: dict[str, Stage] = split_into_stages(network)
         for name in ("mean", "std"):
@@ -104,6 +105,13 @@ class TransferClassifier(Classifier):
         if any(phase.auto_rgn for phase in self.phases):
             callbacks.append(AutoRGNCallback())
         return callbacks
+
+    def setup(self, stage: str) -> None:
+        """Choose the layout in memory, which on a CPU depends on the size of the images."""
+        data: Any = getattr(self.trainer, "datamodule", None)
+        if self.trainer.strategy.root_device.type == "cpu" and isinstance(data, ImageDataModule):
+            images = self.inputs(torch.zeros(1, *data.image_shape, dtype=torch.uint8))
+            lay_out(self.network, list(self.network_stages.values()), images)
 
     def stages(self) -> Mapping[str, Sequence[nn.Parameter]]:
         """The backbone's own grouping: stem, layer1 to layer4 and head in a ResNet."""

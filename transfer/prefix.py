@@ -12,7 +12,7 @@ from torch.fx.experimental.optimization import fuse
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
-from transfer.stages import Stage
+from transfer.stages import Stage, evaluating
 
 
 @dataclass(frozen=True)
@@ -103,12 +103,8 @@ def digest(network: nn.Module, prefix: FrozenPrefix) -> str:
 
 def reproduces(network: nn.Module, prefix: FrozenPrefix, inputs: Tensor) -> bool:
     """Whether the two parts give what the network gives, but for rounding (folding moves logits by 4e-7 of them)."""
-    modes = {module: module.training for module in network.modules()}
-    network.eval()
-    with torch.no_grad():
+    with evaluating(network):
         whole, parts = network(inputs).float(), prefix.logits(prefix.features(inputs)).float()
-    for module, mode in modes.items():
-        module.training = mode
     exact = inputs.dtype == torch.float32 and inputs.device.type == "cpu"
     return bool((whole - parts).abs().max() <= (1e-4 if exact else 2e-2) * whole.abs().max())  # TF32 has 10 bits
 

@@ -1,8 +1,11 @@
 """The one grouping of a network that freezing, learning rates and costs refer to."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass, field
 from typing import Any
 
+import torch
 from torch import nn
 from torch.nn.modules.batchnorm import _BatchNorm
 
@@ -64,6 +67,17 @@ def split_into_stages(network: nn.Module) -> dict[str, Stage]:
         title: Stage(title, network, tuple(own), tuple(p for name, p in parameters.items() if stage_of[name] == title))
         for title, own in paths.items()
     }
+
+
+@contextmanager
+def evaluating(network: nn.Module) -> Iterator[None]:
+    """In evaluation mode and without gradients; afterwards every module is in the mode that it was in."""
+    modes = {module: module.training for module in network.modules()}
+    network.eval()
+    with torch.no_grad():
+        yield
+    for module, mode in modes.items():
+        module.training = mode
 
 
 def head_prefixes(network: nn.Module) -> tuple[str, ...]:
