@@ -1,4 +1,7 @@
 import json
+import os
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
@@ -6,9 +9,10 @@ import numpy as np
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from datamodules.base import PARTS, AugmentWith, ImageDataModule
-from datamodules.images import MappedImages, Split, cached, fingerprint, source_key
+from datamodules.images import Array, MappedImages, Split, cached, fingerprint, source_key
 
 SIDE = 48
+ROWS_A_PASS = 64  # of the CSV: half a megabyte, which stays in the cache of a core
 USAGES = ("Training", "PublicTest", "PrivateTest")  # train, val, test
 FILES = ("fer2013.csv", "icml_face_data.csv")
 KAGGLE = "kaggle.com/competitions/challenges-in-representation-learning-facial-expression-recognition-challenge"
@@ -76,7 +80,7 @@ def parse_csv(csv: Path, folder: Path) -> None:
     """Parse the file into images.bin, labels.npy, usage.npy, lines.npy and meta.json.
 
     The columns are found by their names, in any order and with blanks around them: `emotion,pixels,Usage` and
-    `emotion, Usage, pixels` are both about. numpy reads the 2,304 numbers of a row in 60 us: 2.2 s for all of them.
+    `emotion, Usage, pixels` are both about.
 
     Args:
         csv: The file.
@@ -97,21 +101,30 @@ def parse_csv(csv: Path, folder: Path) -> None:
     labels, usages = np.empty(len(lines), np.int64), np.empty(len(lines), np.uint8)
     images = np.memmap(folder / "images.bin", np.uint8, "w+", shape=(max(1, len(lines)), SIDE, SIDE, 1))
     codes = {name.encode(): code for code, name in enumerate(USAGES)}
+    texts: list[bytes] = []
     for place, line in enumerate(lines):
         cells = [cell.strip().strip(b'"') for cell in rows[line - 1].split(b",")]
         try:
-            values = np.fromstring(cells[pixels].decode(), np.int64, sep=" ")
             labels[place], usages[place] = int(cells[emotion]), codes[cells[usage]]
+            texts.append(cells[pixels])
         except (IndexError, KeyError, ValueError, OverflowError) as error:
             raise MisconfigurationException(
                 f"{csv} line {line}: not an emotion, 2,304 pixels and a Usage ({error})"
             ) from error
-        if len(values) != SIDE * SIDE or values.min() < 0 or values.max() > 255 or not 0 <= labels[place] <= 6:
-            raise MisconfigurationException(
-                f"{csv} line {line}: emotion {labels[place]} with {len(values)} pixels; "
-                f"expected 0 to 6 and {SIDE * SIDE} values of 0 to 255: fetch the file again"
+        if not 0 <= labels[place] <= 6:
+            raise MisconfigurationException(f"{csv} line {line}: emotion {labels[place]}; expected 0 to 6")
+
+    def parse(start: int) -> None:
+        part = slice(start, start + ROWS_A_PASS)
+        values = parse_pixels(texts[part])
+        if values is None:
+            values = np.stack(
+                [_parse_row(text, csv, line) for text, line in zip(texts[part], lines[part], strict=True)]
             )
-        images[place] = values.reshape(SIDE, SIDE, 1)
+        images[part] = values.reshape(-1, SIDE, SIDE, 1)
+
+    with ThreadPoolExecutor(os.cpu_count()) as pool:
+        list(pool.map(parse, range(0, len(lines), ROWS_A_PASS)))
     if set(usages.tolist()) != {0, 1, 2}:
         raise MisconfigurationException(f"{csv} has no row for one of {', '.join(USAGES)}: fetch the whole file again")
     images.flush()
@@ -120,3 +133,44 @@ def parse_csv(csv: Path, folder: Path) -> None:
     np.save(folder / "lines.npy", np.array(lines))
     meta = {"csv": csv.name, "shape": images.shape, "fingerprint": fingerprint(images, labels, usages)}
     (folder / "meta.json").write_text(json.dumps(meta))
+
+
+def parse_pixels(rows: Sequence[bytes]) -> Array | None:
+    """The numbers of some rows of text, by a few operations on all of their bytes at once.
+
+    All rows of the data set take 0.6 s in two threads, which numpy lets run side by side; calls of np.fromstring take
+    2.2 s. Where a number ends, it is the digit there, ten times the digit before, and a hundred times that before this.
+
+    Args:
+        rows: Each of 2,304 numbers of 0 to 255 with a blank between them.
+
+    Returns:
+        uint16 `[len(rows) * 2304]`; None if a row is something else.
+    """
+    text = np.frombuffer(b"   " + b" ".join(rows) + b" ", np.uint8)
+    digits = text - np.uint8(ord("0"))  # a blank becomes 240
+    is_digit = digits <= 9
+    digits *= is_digit
+    values = (digits[1:-3] * is_digit[2:-2].view(np.uint8)).astype(np.uint16)
+    values *= np.uint16(100)
+    values += digits[2:-2] * np.uint8(10)
+    values += digits[3:-1]
+    values = values[is_digit[3:-1] > is_digit[4:]]
+    four = is_digit[:-3] & is_digit[1:-2] & is_digit[2:-1] & is_digit[3:]
+    fits = len(values) == SIDE * SIDE * len(rows) and all(row.count(b" ") == SIDE * SIDE - 1 for row in rows)
+    plain = fits and not four.any() and bool((is_digit | (text == ord(" "))).all()) and values.max() <= 255
+    return values if plain else None
+
+
+def _parse_row(text: bytes, csv: Path, line: int) -> Array:
+    """A row that has other blanks, or is wrong."""
+    try:
+        values = np.fromstring(text.decode(errors="replace"), np.int64, sep=" ")
+    except ValueError as error:
+        raise MisconfigurationException(f"{csv} line {line}: not {SIDE * SIDE} pixels ({error})") from error
+    if len(values) != SIDE * SIDE or values.min() < 0 or values.max() > 255:
+        raise MisconfigurationException(
+            f"{csv} line {line}: it has {len(values)} pixels; "
+            f"expected {SIDE * SIDE} values of 0 to 255: fetch the file again"
+        )
+    return values
