@@ -169,20 +169,20 @@ def texts_of(values, blank=" "):
 def test_many_rows_at_once_are_read_like_one_by_one():
     values = np.random.default_rng(0).integers(0, 256, (3, 2304))
     values[0, :4], values[1, -3:] = [0, 9, 10, 255], [99, 100, 0]
-    assert np.array_equal(fer2013.parse_pixels(texts_of(values)), values.reshape(-1))
+    for blank in (" ", "  "):
+        assert np.array_equal(fer2013.parse_pixels(texts_of(values, blank)), values.reshape(-1))
 
 
 @pytest.mark.parametrize(
     "row",
     [
-        texts_of(np.full((1, 2304), 7), "  ")[0],
         texts_of(np.full((1, 2304), 7))[0].replace(b"7", b"0007", 1),
         texts_of(np.full((1, 2304), 7))[0].replace(b"7", b"256", 1),
         texts_of(np.full((1, 2304), 7))[0].replace(b"7", b"-7", 1),
         texts_of(np.full((1, 2304), 7))[0].replace(b"7 7", b"7 7 7", 1),
         texts_of(np.full((1, 2304), 7))[0].replace(b"7 7", b"7\t7", 1),
     ],
-    ids=["blanks", "zeros", "256", "minus", "one-more", "tab"],
+    ids=["zeros", "256", "minus", "one-more", "tab"],
 )
 def test_a_row_that_is_not_plain_is_left_to_be_read_alone(row):
     plain = texts_of(np.full((1, 2304), 7))[0]
