@@ -24,7 +24,7 @@ NEEDS = {"fashion": "FashionMNIST/raw", "loop_overhead": "FashionMNIST/raw", "de
 
 def data_of(row: str) -> str:
     """The folder or file of the data set that a row needs."""
-    names = [path for prefix, path in NEEDS.items() if row.startswith(prefix) and row != "loop_overhead_fer"]
+    names = [path for prefix, path in NEEDS.items() if row.startswith(prefix)]
     return names[0] if names else "fer2013/fer2013.csv"
 
 

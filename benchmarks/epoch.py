@@ -10,33 +10,38 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from statistics import fmean, harmonic_mean
 
-ARMS = ("frozen", "partial", "full")
+ARMS = ("frozen", "partial", "full", "gradual", "lpft", "layerdecay")
+PHASED = {"gradual": 5, "lpft": 5}  # epochs to measure, of which every phase gets its share
 CONFIGS = ("fashion_cnn", *(f"{study}_{arm}" for study in ("fer", "deepweeds") for arm in ARMS))
 
 
 def measure(config: str, arguments: list[str], steps: int | None) -> dict[str, float]:
-    """Train one epoch, or `steps` of it, and read the run's own table.
+    """Train one epoch, or where there are phases several, and read the run's own table.
 
     Args:
         config: Name below configs/, without .yaml.
         arguments: More of the command line.
-        steps: Training steps; None is the whole epoch.
+        steps: Training steps of an epoch; None is the whole epoch.
 
     Returns:
-        The row of metrics.csv.
+        The mean row of metrics.csv; peak memory is that of the last.
     """
+    epochs = PHASED.get(config.rpartition("_")[2], 1)
     with tempfile.TemporaryDirectory() as root:
         command = ["fit", "--config", f"configs/{config}.yaml", "--run.root", root, "--trainer.logger", "false"]
-        command += ["--trainer.max_epochs", "1", "--trainer.enable_progress_bar", "false", *arguments]
+        command += ["--trainer.max_epochs", str(epochs), "--trainer.enable_progress_bar", "false", *arguments]
         if config != "fashion_cnn":
             command += ["--model.weights", "none"]
         if steps:
             command += ["--trainer.limit_train_batches", str(steps), "--trainer.limit_val_batches", "1"]
         subprocess.run([sys.executable, "-m", "experiments.cli", *command], check=True, stdout=subprocess.DEVNULL)
         (table,) = Path(root).rglob("metrics.csv")
-        (row,) = csv.DictReader(table.open())
-        return {name: float(value) for name, value in row.items()}
+        rows = list(csv.DictReader(table.open()))
+    means = {name: fmean(float(row[name]) for row in rows) for name in ("train_seconds", "epoch_seconds")}
+    speed = harmonic_mean(float(row["images_per_second"]) for row in rows)
+    return {**means, "images_per_second": speed, "peak_memory_mb": float(rows[-1]["peak_memory_mb"])}
 
 
 def main() -> None:

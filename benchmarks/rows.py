@@ -116,19 +116,17 @@ def reading(place: Place) -> Samples:
     return {"fer_cold": (cold, pandas), "fer_warm": (warm, pandas)}
 
 
-def overhead(place: Place, row: str) -> Samples:
+def overhead(place: Place) -> Samples:
     """Our loop and a bare one; short blocks and many of them, because the difference is small."""
-    config, count = ("fashion_cnn", 12) if row == "loop_overhead" else ("fer_full", 3)
-    more = [] if row == "loop_overhead" else [*PLAIN, *UNCACHED]
     with ExitStack() as stack:
         sides = [
-            Side(ours, fit_arguments(config, place.root, place.device, more)),
-            Side(bare, config, place.root, place.device, more),
+            Side(ours, fit_arguments("fashion_cnn", place.root, place.device)),
+            Side(bare, "fashion_cnn", place.root, place.device),
         ]
         for side in sides:
             stack.callback(side.close)
-        mine, theirs = alternate(sides, 3 * place.repeats, [count, count], 1)
-    return {row: ([1000 * it for it in mine], [1000 * it for it in theirs])}
+        mine, theirs = alternate(sides, 3 * place.repeats, [12, 12], 1)
+    return {"loop_overhead": ([1000 * it for it in mine], [1000 * it for it in theirs])}
 
 
 def decoding(place: Place) -> Samples:
@@ -148,12 +146,12 @@ def decoding(place: Place) -> Samples:
 
 
 def memory(place: Place) -> Samples:
-    """Peak resident memory of a short run of the full arm, both at once: it does not depend on time."""
+    """Peak resident memory of a short run of the full arm, both at once: it hardly varies."""
     limits = {"max_epochs": 1, "limit_train_batches": 6, "limit_val_batches": 1}
     more = [f"--trainer.{name}={value}" for name, value in limits.items()]
     more += [*BATCH_AUGMENTED, *UNCACHED]
     samples: Samples = {"memory": ([], [])}
-    for _ in range(1 if place.quick else place.repeats):
+    for _ in range(1 if place.quick else 3):
         with tempfile.TemporaryDirectory() as runs:
             line = fit_arguments("fer_full", place.root, place.device, [*more, f"--run.root={runs}"])
             commands = ["experiments.cli", *line], ["benchmarks.memory", str(place.root), place.device]
@@ -174,7 +172,7 @@ GROUPS: dict[tuple[str, ...], Callable[[Place], Samples]] = {
         for row in ("partial_epoch", "partial_uncached", "full_epoch", "fashion_epoch")
     },
     ("fer_cold", "fer_warm"): reading,
-    **{(row,): partial(overhead, row=row) for row in ("loop_overhead", "loop_overhead_fer")},
+    ("loop_overhead",): overhead,
     ("deepweeds_decode", "deepweeds_batch"): decoding,
     ("memory",): memory,
 }

@@ -15,20 +15,33 @@ SPECS = {
         15,
         note=f"{EPOCHS} epochs with validation, ours whole; the peer's steps of both scaled to them",
     ),
-    "partial_epoch": Spec(FINETUNING, "s", 4, note=f"after the first pass; {SCALED}"),
+    "partial_epoch": Spec(
+        FINETUNING,
+        "s",
+        4,
+        note="after the first pass. Limit: without what is below layer4, 95 of the peer's 159 million multiply-adds an "
+        "image are left (1.7x); the longest part is the backward pass of convolutions on maps of 2x2 "
+        "(profiles/fer_partial_cached.txt)",
+    ),
     "partial_uncached": Spec(FINETUNING, "s", 1.5, note=f"augmented; {SCALED}"),
     "full_epoch": Spec(ORDINARY, "s", 1.1, 3, note=f"FER2013, augmented; {SCALED}"),
     "fashion_epoch": Spec("torchvision FashionMNIST, Lightning, DataLoader(2 workers)", "s", 1.4, 20, note=SCALED),
-    "fer_cold": Spec("pandas read_csv + split", "s", 2.5),
+    "fer_cold": Spec(
+        "pandas read_csv + split",
+        "s",
+        2.5,
+        note="Limit: 0.7 s for the numbers in two threads, 0.5 s to read, cut and check the lines in one, and the "
+        "fingerprint and the file that later starts map, which the peer has not (profiles/fer_cold.txt)",
+    ),
     "fer_warm": Spec("pandas read_csv + split", "s", 50),
     "loop_overhead": Spec("bare PyTorch loop, Fashion-MNIST", "ms/step", 1.05, cost=True),
-    "loop_overhead_fer": Spec("bare PyTorch loop, FER2013 full", "ms/step", 1.05, cost=True),
     "deepweeds_decode": Spec(
         "ImageFolder, torchvision transforms, DataLoader(2 workers)",
         "images/s",
         3,
         rate=True,
-        note="112 px, augmented by albumentations in 2 workers",
+        note="112 px, augmented by albumentations in 2 workers. Limit: its transforms are what is left when nothing is "
+        "decoded (profiles/deepweeds_decode.txt)",
     ),
     "deepweeds_batch": Spec(
         "the same peer", "images/s", rate=True, note="as deepweeds_decode, with --data.augment_with batch"
@@ -38,7 +51,8 @@ SPECS = {
         "MB",
         0.5,
         cost=True,
-        note="peak of the training process (getrusage), not its workers",
+        note="peak of the training process (getrusage), not its workers. Limit: torch, Lightning and timm alone are "
+        "853 MB resident, and with one bare training step of this network, without data, 1,257 MB",
     ),
 }
 QUICK = (
