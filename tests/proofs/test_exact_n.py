@@ -33,7 +33,7 @@ def seen_twice_or_never(folder):
     }
 
 
-@pytest.mark.parametrize("world", [1, 2, 3])
+@pytest.mark.parametrize("world", [1, 2, pytest.param(3, marks=pytest.mark.slow)])
 def test_every_image_is_seen_exactly_once_an_epoch(world, launch, tiny_args, odd_root, tmp_path):
     seen, folder = tmp_path / "seen", tmp_path / "runs/fer/full/seed0"
     args = [*tiny_args(tmp_path / "runs", odd_root), "--data.batch_size", 24, "--trainer.max_epochs", 2]

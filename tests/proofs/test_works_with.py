@@ -88,6 +88,7 @@ def test_a_compiled_network_is_compiled_once_a_phase(fit):
         torch.testing.assert_close(value, plain[name], rtol=1e-3, atol=1e-4)
 
 
+@pytest.mark.slow
 def test_averaged_weights_leave_frozen_stages_alone_and_resume(fit):
     frozen = ["--model.strategy", "transfer.Partial"]
     start = fit(*frozen, "--trainer.limit_train_batches", 1, runs="start")[1]["state_dict"]
@@ -107,6 +108,7 @@ def test_averaged_weights_leave_frozen_stages_alone_and_resume(fit):
             assert torch.equal(value, resumed[key][name]), name
 
 
+@pytest.mark.slow
 def test_a_users_own_step_checkpoints_resume_or_are_refused(fit, launch, tiny_args, data, tmp_path):
     whole = fit(runs="whole")[1]["state_dict"]
     own = ["--trainer.callbacks+=ModelCheckpoint", "--trainer.callbacks.dirpath", tmp_path / "own"]
