@@ -224,6 +224,11 @@ class TransferClassifier(Classifier):
         """Three channels with the mean and the standard deviation that the backbone was pretrained with."""
         return (self.as_floats(images).expand(-1, 3, -1, -1) - self.mean) / self.std
 
+    @property
+    def normalization(self) -> tuple[list[float], list[float]]:
+        """Mean and standard deviation of each channel, as a part of what features are made by."""
+        return self.mean.flatten().tolist(), self.std.flatten().tolist()
+
     def load_pretrained(self) -> None:
         """Load the pretrained weights, once."""
         if not self._has_weights:

@@ -126,7 +126,7 @@ class FeatureCache(Callback):
             _say_not(f"{what} need more than {room / GB:.3g} GB, --model.cache_gb or what is free in {files.folder}")
             return
         rank_zero_info(f"{what} are computed once, in {files.folder}")
-        made_by = (self.weights, module.mean.flatten().tolist(), module.std.flatten().tolist())
+        made_by = (self.weights, *module.normalization)
         module.features = files.get(
             parts, lambda images: module.frozen_prefix.features(module.inputs(images)), example, made_by
         )

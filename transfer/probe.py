@@ -13,7 +13,7 @@ from torch.nn import functional
 from classification.metrics import scores
 from datamodules import ImageDataModule
 from transfer.classifier import TransferClassifier
-from transfer.features import FeatureFiles
+from transfer.features import GB, FeatureFiles
 from transfer.prefix import digest, split_prefix, stage_outputs
 
 
@@ -62,9 +62,9 @@ def probe_stages(trainer: L.Trainer, module: TransferClassifier, data: ImageData
 
     with torch.no_grad():
         example = pooled(torch.zeros(2, *data.image_shape, device=device))
-    made_by = ("probe", digest(network, everything), module.mean.flatten().tolist(), module.std.flatten().tolist())
+    made_by = ("probe", digest(network, everything), *module.normalization)
     parts = [("train", None), ("val", None)]
-    files = FeatureFiles(trainer, data, int(module.cache_gb * 1e9))
+    files = FeatureFiles(trainer, data, int(module.cache_gb * GB))
     features = files.get(parts, lambda images: torch.cat(pooled(images), 1), torch.cat(example, 1), made_by)
     train, val = (features[part].values.to(device) for part in parts)
     labels, targets = (torch.from_numpy(data.splits[name].labels).to(device) for name, _ in parts)
