@@ -7,6 +7,7 @@ DATA ?= data
 
 .DEFAULT_GOAL := help
 ARMS := frozen partial full gradual lpft layerdecay
+TABLE_ARMS := frozen,partial,full,gradual,lpft,layerdecay
 
 .PHONY: help setup demo test test-slow lint lock data sample-data epoch-cost peers bench bench-check bench-gpu fashion $(ARMS:%=deepweeds-%) $(ARMS:%=fer-%) clean clean-features
 
@@ -68,6 +69,26 @@ bench-check:  ## A quick part of it: fails when a ratio is worse than the commit
 
 bench-gpu:  ## The same on a GPU, with images a second, memory and roofline
 	.venv/bin/python -m benchmarks.gpu $(ARGS)
+
+.PHONY: table-fashion table-deepweeds table-fer tables
+
+table-fashion: setup  ## Fashion-MNIST: 5 seeds, the table; ARGS='--plan' shows the runs, values of configs come after `--`
+	.venv/bin/python -m experiments.table --study fashion --strategies plain --seeds 0,1,2,3,4 $(ARGS)
+
+table-deepweeds: setup  ## DeepWeeds: 6 arms on 5 folds, the table
+	.venv/bin/python -m experiments.table --study deepweeds --strategies $(TABLE_ARMS) --seeds 0 --folds 0,1,2,3,4 $(ARGS)
+
+table-fer: setup  ## FER2013: 6 arms with 3 seeds, the table
+	.venv/bin/python -m experiments.table --study fer --strategies $(TABLE_ARMS) --seeds 0,1,2 $(ARGS)
+
+tables: setup  ## All three, one after the other, also where one fails
+	$(MAKE) --keep-going table-fashion table-deepweeds table-fer
+
+test-slow: .venv/.cluster
+
+.venv/.cluster: .venv/.complete
+	.venv/bin/uv pip install --quiet --python .venv/bin/python --constraint requirements.lock ray submitit
+	@touch $@
 
 define train_and_test
 	$(LIGHTNING) fit --config configs/$(1).yaml $(ARGS)
