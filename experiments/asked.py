@@ -22,7 +22,7 @@ Tree = dict[str, Any]
 
 def options(args: Sequence[str]) -> Iterator[tuple[str, str]]:
     """Name and value of every `--name value` and `--name=value`."""
-    for arg, following in pairwise([*args, ""]):
+    for arg, following in pairwise([*("--config" if arg == "-c" else arg for arg in args), ""]):
         if arg.startswith("--"):
             name, equals, value = arg[2:].partition("=")
             yield name, value if equals else following
@@ -35,7 +35,7 @@ def asked(args: Sequence[str]) -> Tree:
         if name == "config":
             tree = _merge(tree, yaml.safe_load(Path(value).expanduser().read_text()) or {})
         elif not name.endswith("+"):  # what it adds to is not known here
-            _put(tree, name.split("."), yaml.safe_load(value))
+            _put(tree, name.split("."), _value(value))
     return tree
 
 
@@ -95,6 +95,13 @@ def drift(first: Tree, second: Tree, named: Sequence[Tree]) -> Iterator[tuple[st
         free = any(".".join(parts[:count]) in known for count in range(1, len(parts) + 1))
         if key in others and not free and not _same(value, others[key]):
             yield key, value, others[key]
+
+
+def _value(text: str) -> Any:
+    try:
+        return yaml.safe_load(text)
+    except yaml.YAMLError:  # the parser will say so
+        return text
 
 
 def _merge(tree: Tree, added: Mapping[str, Any]) -> Tree:

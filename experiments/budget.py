@@ -94,11 +94,11 @@ def epochs_at_cost(arm: Arm, cost: float) -> int:
         arm: With its phases.
         cost: In epochs in which everything learns.
     """
-    fewest = len(arm.phases)
-    cheapest = min(arm.shares)
-    numbers = range(fewest, max(fewest, round((cost + 1) / cheapest)) + 1)
-    costs = {epochs: arm.cost(epochs) for epochs in numbers if _fits(arm, epochs)}
-    affordable = {epochs: own for epochs, own in costs.items() if own <= cost + 0.5} or {min(costs): costs[min(costs)]}
+    most = round((cost + 1) / min(arm.shares))
+    costs = {epochs: arm.cost(epochs) for epochs in range(len(arm.phases), most + 1) if _fits(arm, epochs)}
+    affordable = {epochs: own for epochs, own in costs.items() if own <= cost + 0.5}
+    if not affordable:
+        stop(f"--budget cost: {len(arm.phases)} phases do not fit into {cost:g} epochs: raise trainer.max_epochs")
     return min(affordable, key=lambda epochs: (abs(affordable[epochs] - cost), epochs))
 
 

@@ -21,6 +21,7 @@ CONFIGS = {"fashion/plain": "configs/fashion_cnn.yaml"}  # all others are config
 FIT_DONE = "fit.done"  # in the run's folder: the table saw `fit` end as it should
 CLOSING = b"test it once, with"  # what `fit` prints when it was not interrupted; ended by SIGTERM it exits with 0, too
 BUSY = 75
+LIGHTNING = (sys.executable, "-m", "experiments.cli")
 State = Literal["finished", "trained", "interrupted", "begun", "new"]
 
 
@@ -177,7 +178,7 @@ def run_cell(
         for args in cell.commands():
             begin = log.seek(0, os.SEEK_END)
             process = subprocess.Popen(
-                [sys.executable, "-m", "experiments.cli", *args],
+                [*LIGHTNING, *args],
                 stdin=subprocess.DEVNULL,
                 stdout=log,
                 stderr=log,

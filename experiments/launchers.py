@@ -18,7 +18,6 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
-from callbacks.files import write_atomically
 from experiments.cells import Cell, end, run_cell
 from experiments.errors import stop
 
@@ -95,6 +94,8 @@ def on_ray(cells: Sequence[Cell], jobs: int | None = None, address: str = "auto"
         address: Of the cluster; `local` starts one.
     """
     ray = _package("ray")
+    from callbacks.files import write_atomically
+
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ours = not ray.is_initialized()
     if ours:
@@ -167,8 +168,12 @@ def unpack(packed: bytes, folder: Path) -> None:
     """Put a packed folder in its place, whole or not at all; an older one is replaced."""
     work, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{word}") for word in ("new", "old"))
     work.mkdir(parents=True)
-    with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
-        tar.extractall(work, filter="data")
+    try:
+        with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
+            tar.extractall(work, filter="data")
+    except BaseException:
+        shutil.rmtree(work)
+        raise
     if folder.exists():
         folder.replace(old)
     work.replace(folder)
@@ -186,6 +191,8 @@ def on_slurm(cells: Sequence[Cell], jobs: int | None = None, cluster: str = "slu
         cluster: Executor of submitit; another than `slurm` is for tests.
     """
     submitit = _package("submitit")
+    from callbacks.files import write_atomically
+
     if cluster == "slurm" and shutil.which("sbatch") is None:
         stop("--launcher slurm: there is no sbatch here: call it where jobs are submitted")
     folder = cells[0].root / "logs" / "slurm"

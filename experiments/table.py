@@ -15,8 +15,8 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
-from callbacks.files import write_atomically
 from experiments import budget, launchers
+from experiments.arguments import check_configs
 from experiments.asked import asked, drift, look_up, options
 from experiments.cells import BUSY, Cell, config_of
 from experiments.errors import no_config, stop
@@ -103,7 +103,7 @@ def run_table(given: argparse.Namespace, overrides: tuple[str, ...]) -> int:
     epochs = {name: look_up(asked(shared[name]), "trainer.max_epochs") for name in given.strategies}
     steps = number if given.budget == "steps" else None
     record |= {"epochs": epochs, "max_steps": steps, "cost": costs, "overrides": list(overrides)}
-    write_atomically(given.root / given.study / "table.json", json.dumps(record, indent=1) + "\n")
+    write_json(given.root / given.study / "table.json", record)
 
     with Board(cells, Clock(costs, finished(cells))) as board:
         work(given, trials, board)
@@ -119,6 +119,7 @@ def run_table(given: argparse.Namespace, overrides: tuple[str, ...]) -> int:
 
 def check(given: argparse.Namespace, overrides: Sequence[str]) -> None:
     """Stop at what can be seen to be wrong in the command."""
+    check_configs(overrides)
     for name in given.strategies:
         if not Path(config_of(given.study, name)).is_file():
             stop(no_config(config_of(given.study, name)))
@@ -126,13 +127,11 @@ def check(given: argparse.Namespace, overrides: Sequence[str]) -> None:
         stop(f"--lr-trials: one learning rate is no trial: give 2 or more, or leave it out (not {given.lr_trials})")
     if given.jobs is not None and given.jobs < 1:
         stop(f"--jobs is 1 or more, not {given.jobs}")
-    for name, value in options(overrides):
+    for name, _ in options(overrides):
         if name in OWN:
             stop(f"--{name} is not for `--`: a table sets it by {OWN[name]}")
         if name == "model.lr" and given.lr_trials:
             stop("--model.lr and --lr-trials exclude each other: the trials are around the config's")
-        if name == "config" and not Path(value).expanduser().is_file():
-            stop(no_config(value))
 
 
 def share(
@@ -226,14 +225,21 @@ def choose(given: argparse.Namespace, trials: Sequence[Cell]) -> dict[str, str]:
         scores = {lr: max(float(row[MONITOR]) for row in cell.rows() if row.get(MONITOR)) for lr, cell in own.items()}
         chosen[name] = max(scores, key=scores.__getitem__)
         tried = [{"lr": float(lr), "val_f1_macro": scores[lr], "folder": str(cell.folder)} for lr, cell in own.items()]
-        content = json.dumps({"lr": float(chosen[name]), "trials": tried}, indent=1)
-        write_atomically(given.root / "lr_trials" / given.study / f"{name}.json", content + "\n")
+        record = {"lr": float(chosen[name]), "trials": tried}
+        write_json(given.root / "lr_trials" / given.study / f"{name}.json", record)
     return chosen
 
 
 def at_rate(cell: Cell, lr: str | None) -> Cell:
     """A final run with the learning rate that its trials chose, as long as they have."""
     return cell if lr is None else replace(cell, overrides=(*cell.overrides, "--model.lr", lr))
+
+
+def write_json(path: Path, record: Mapping[str, Any]) -> None:
+    """Write a file, whole or not at all."""
+    from callbacks.files import write_atomically  # torch comes with it, and --help does not need it
+
+    write_atomically(path, json.dumps(record, indent=1) + "\n")
 
 
 def close(given: argparse.Namespace, board: Board, finals: Sequence[Cell]) -> int:
