@@ -145,8 +145,12 @@ def fake_deadly_ray_task(cell, token):
 
 @pytest.mark.slow
 def test_jobs_are_submitted_once_and_collected_later(three, tmp_path, capsys, monkeypatch):
+    import submitit
+
     (tmp_path / "trouble.json").write_text('{"fer/full/seed1": "fail", "fer/full/seed2": "hang"}')
     monkeypatch.setattr(launchers, "SlurmJob", FakeJob)
+    # submitit's local jobs are not in a queue that could be asked for them later.
+    monkeypatch.setattr(submitit.LocalJob, "done", lambda job: job.paths.result_pickle.exists())
     assert list(on_slurm(three, cluster="local")) == []
     assert "submitted " in capsys.readouterr().out
     deadline = time.monotonic() + 60
@@ -162,6 +166,15 @@ def test_jobs_are_submitted_once_and_collected_later(three, tmp_path, capsys, mo
     said = capsys.readouterr().out
     assert "in the queue already" in said
     assert "submitted" not in said
+    (tmp_path / "trouble.json").unlink()
+    while three[2].state() != "finished":
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
+    list(on_slurm(three[1:2], cluster="local"))  # what has failed is submitted anew
+    assert "submitted" in capsys.readouterr().out
+    while three[1].state() != "finished":
+        assert time.monotonic() < deadline
+        time.sleep(0.1)
 
 
 class FakeJob(launchers.SlurmJob):
