@@ -33,7 +33,8 @@ def asked(args: Sequence[str]) -> Tree:
     tree: Tree = {}
     for name, value in options(args):
         if name == "config":
-            tree = _merge(tree, yaml.safe_load(Path(value).expanduser().read_text()) or {})
+            path = Path(value).expanduser()
+            tree = _merge(tree, yaml.safe_load(path.read_text() if path.is_file() else value) or {})
         elif not name.endswith("+"):  # what it adds to is not known here
             _put(tree, name.split("."), _value(value))
     return tree
@@ -48,9 +49,14 @@ def look_up(tree: Any, key: str) -> Any:
     return tree
 
 
+def is_free(key: str) -> bool:
+    """Whether two runs may differ in it."""
+    return any(key == free or key.startswith(free + ".") for free in FREE)
+
+
 def differences(wanted: Any, saved: Any, key: str = "") -> Iterator[tuple[str, Any, Any]]:
     """Key and both values wherever a run's saved config has not what is asked for."""
-    if any(key == free or key.startswith(free + ".") for free in FREE):
+    if is_free(key):
         return
     if isinstance(wanted, str) and isinstance(saved, Mapping):  # a class by its name alone
         wanted = {"class_path": wanted}

@@ -125,11 +125,9 @@ class Cell:
         found = () if saved is None else differences(self.wanted, saved)
         return next((self.says(key, theirs, mine) for key, mine, theirs in found), None)
 
-    def says(self, key: str, theirs: object, mine: object) -> str:
+    def says(self, key: str, theirs: object, mine: object, who: str = "this table asks for") -> str:
         """That the run has another value, and what to do."""
-        return (
-            f"{self.folder} has {key} {theirs}, and this table asks for {mine}: pass another --root, or remove the run"
-        )
+        return f"{self.folder} has {key} {theirs}, and {who} {mine}: pass another --root, or remove the run"
 
     def rows(self) -> list[dict[str, str]]:
         """metrics.csv, one row an epoch; none where there is no such file."""

@@ -17,7 +17,7 @@ from typing import Any, NoReturn
 
 from experiments import budget, launchers
 from experiments.arguments import check_configs
-from experiments.asked import asked, drift, look_up, options
+from experiments.asked import asked, drift, is_free, leaves, look_up, options
 from experiments.cells import BUSY, Cell, config_of
 from experiments.errors import no_config, stop
 from experiments.progress import Board, Clock, print_plan
@@ -96,6 +96,7 @@ def run_table(given: argparse.Namespace, overrides: tuple[str, ...]) -> int:
     trials, finals = cells_of(given, shared, wanted)
     cells = [*trials, *finals]
     check_values(cells)
+    check_forgotten(given, cells)
     if given.plan:
         print_plan(cells, Clock(costs, finished(cells)), costs)
         return 0
@@ -147,14 +148,17 @@ def share(
     shared, costs = {}, {}
     for name in given.strategies:
         own = ("--config", config_of(given.study, name), *overrides)
-        arm = budget.read_arm(own)
         epochs = look_up(asked(own), "trainer.max_epochs")
         extra: tuple[str, ...] = ()
+        if given.budget == "steps":  # the plan counts in epochs, and they must not end a run before its steps
+            epochs = epochs if isinstance(epochs, int) and epochs > 0 else 20
+            arm = budget.read_arm((*own, "--trainer.max_epochs", str(epochs)))
+            extra = ("--trainer.max_epochs", "-1")
+        else:
+            arm = budget.read_arm(own)
         if given.budget == "cost":
             epochs = number if name == budget.REFERENCE else budget.epochs_at_cost(arm, number)
             extra = ("--trainer.max_epochs", str(epochs))
-        elif given.budget == "steps":
-            extra = ("--trainer.max_epochs", "-1")  # or the epochs might end a run before its steps
         shared[name], costs[name] = (*own, *extra), arm.cost(epochs)
     return shared, costs
 
@@ -194,7 +198,18 @@ def check_values(cells: Sequence[Cell]) -> None:
             stop(problem)
         first, other = begun[0]
         for key, theirs, ours in drift(saved, other, [cell.wanted, first.wanted]):
-            stop(cell.says(key, theirs, f"{ours}, as in {first.folder}").replace("this table asks for", "others have"))
+            stop(cell.says(key, theirs, ours, f"{first.folder} has"))
+
+
+def check_forgotten(given: argparse.Namespace, cells: Sequence[Cell]) -> None:
+    """Stop where runs have a value that the last table here asked for and this one leaves at its default."""
+    path = given.root / given.study / "table.json"
+    before = asked(json.loads(path.read_text())["overrides"]) if path.is_file() else {}
+    for cell in cells if before else ():
+        for key, value in leaves(before):
+            saved = cell.saved()
+            if saved and look_up(cell.wanted, key) is None and not is_free(key) and look_up(saved, key) == value:
+                stop(cell.says(key, value, "its default", "this table, which does not name it, asks for"))
 
 
 def work(given: argparse.Namespace, cells: Sequence[Cell], board: Board) -> None:

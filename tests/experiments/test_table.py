@@ -119,6 +119,19 @@ def test_runs_of_other_values_are_refused_before_anything_runs(run, tmp_path):
     assert calls(tmp_path) == before
 
 
+def test_runs_with_what_was_asked_before_and_is_not_now_are_refused(run):
+    assert run("--seeds", "0", "--", "--data.split_seed", "5", "--data.root", "x")[0] == 0
+    assert run("--seeds", "0", "--", "--data.split_seed", "5")[0] == 0
+    code, said = run("--seeds", "0")
+    assert code == 2
+    assert "has data.split_seed 5, and this table, which does not name it, asks for its default: pass" in said.err
+
+
+def test_inline_overlays_count(run, tmp_path):
+    assert run("--seeds", "0", "--", "--config", "{trainer: {max_epochs: 3}}")[0] == 0
+    assert "max_epochs: 3" in (tmp_path / "fer/full/seed0/config.yaml").read_text()
+
+
 def test_learning_rates_are_tried_with_one_seed_and_chosen_on_validation(run, tmp_path):
     """The fake is best at 0.003: the middle one for frozen, the highest for full, whose config says 0.001."""
     code, _ = run("--seeds", "4,5", "--lr-trials", "3")
@@ -159,6 +172,7 @@ def test_without_its_trials_an_arm_does_not_run(run, tmp_path):
         ("cost", ["--", "--trainer.max_epochs", 6], "max_epochs", {"frozen": 12, "full": 6}),
         ("steps", ["--", "--trainer.max_steps", 100], "max_steps", {"frozen": 100, "full": 100}),
         ("steps", ["--", "--trainer.max_steps", 100], "max_epochs", {"frozen": -1, "full": -1}),
+        ("steps", ["--", "--trainer.max_epochs=-1", "--trainer.max_steps=9"], "max_steps", {"frozen": 9, "full": 9}),
         ("epochs", ["--", "--trainer.max_epochs", 6], "max_epochs", {"frozen": 6, "full": 6}),
     ],
 )
