@@ -8,7 +8,7 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from pathlib import Path
 from typing import Literal
@@ -76,6 +76,10 @@ class Cell:
     def log(self) -> Path:
         """What its processes print; not in the run's folder, which `fit` may remove."""
         return self.base / "logs" / f"{self.name}.log"
+
+    def at_rate(self, lr: str | None) -> "Cell":
+        """The same with a learning rate that trials have chosen, if they have."""
+        return self if lr is None else replace(self, overrides=(*self.overrides, "--model.lr", lr))
 
     def state(self) -> State:
         """How far the run is, by its files.

@@ -10,22 +10,18 @@ import signal
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
-from dataclasses import replace
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
 from experiments import budget, launchers
-from experiments.arguments import check_configs
-from experiments.asked import asked, drift, is_free, leaves, look_up, options
+from experiments.asked import asked, look_up
 from experiments.cells import BUSY, Cell, config_of
-from experiments.errors import no_config, stop
+from experiments.checks import check_command, check_forgotten, check_values
+from experiments.errors import stop
 from experiments.progress import Board, Clock, print_plan
 
 MONITOR = "val/f1_macro"
-OWN = {"seed_everything": "--seeds", "data.fold": "--folds", "run.root": "--root", "ckpt_path": "the state of its runs"}
-OWN |= dict.fromkeys(("run.study", "run.strategy"), "--study and --strategies")
-OWN |= {"run.overwrite": "the state of its runs", "trainer.enable_progress_bar": "its own bar"}
 AGAIN = "the same command goes on from here"
 
 
@@ -87,7 +83,7 @@ def _whole_numbers(text: str) -> list[int]:
 
 def run_table(given: argparse.Namespace, overrides: tuple[str, ...]) -> int:
     """Trials, then runs, then results; gives the exit code."""
-    check(given, overrides)
+    check_command(given, overrides)
     wanted = {name: asked(["--config", config_of(given.study, name), *overrides]) for name in given.strategies}
     if given.folds != [None] and any(look_up(tree, "data.fold") is None for tree in wanted.values()):
         stop(f"--folds: the data of {given.study} has no folds")
@@ -110,29 +106,12 @@ def run_table(given: argparse.Namespace, overrides: tuple[str, ...]) -> int:
         work(given, trials, board)
         if trials:
             chosen = choose(given, trials)
-            finals = [at_rate(cell, chosen.get(cell.strategy)) for cell in finals]
+            finals = [cell.at_rate(chosen.get(cell.strategy)) for cell in finals]
             board.cells = [*trials, *finals]
         ready = [cell for cell in finals if not trials or cell.strategy in chosen]
         check_values(ready)
         work(given, ready, board)
     return close(given, board, finals)
-
-
-def check(given: argparse.Namespace, overrides: Sequence[str]) -> None:
-    """Stop at what can be seen to be wrong in the command."""
-    check_configs(overrides)
-    for name in given.strategies:
-        if not Path(config_of(given.study, name)).is_file():
-            stop(no_config(config_of(given.study, name)))
-    if given.lr_trials < 0 or given.lr_trials == 1:
-        stop(f"--lr-trials: one learning rate is no trial: give 2 or more, or leave it out (not {given.lr_trials})")
-    if given.jobs is not None and given.jobs < 1:
-        stop(f"--jobs is 1 or more, not {given.jobs}")
-    for name, _ in options(overrides):
-        if name in OWN:
-            stop(f"--{name} is not for `--`: a table sets it by {OWN[name]}")
-        if name == "model.lr" and given.lr_trials:
-            stop("--model.lr and --lr-trials exclude each other: the trials are around the config's")
 
 
 def share(
@@ -187,31 +166,6 @@ def finished(cells: Sequence[Cell]) -> list[Cell]:
     return [cell for cell in cells if cell.state() == "finished"]
 
 
-def check_values(cells: Sequence[Cell]) -> None:
-    """Stop where a run that is there was made with other values than this table asks for, or than its other runs."""
-    begun = [(cell, saved) for cell in cells if (saved := cell.saved()) is not None]
-    tried = any(cell.trial for cell in cells)
-    for cell, saved in begun:
-        # Before its trials have chosen, a final run may have any rate.
-        mine = cell if cell.trial or not tried else at_rate(cell, str(look_up(saved, "model.lr")))
-        if problem := mine.other_values():
-            stop(problem)
-        first, other = begun[0]
-        for key, theirs, ours in drift(saved, other, [cell.wanted, first.wanted]):
-            stop(cell.says(key, theirs, ours, f"{first.folder} has"))
-
-
-def check_forgotten(given: argparse.Namespace, cells: Sequence[Cell]) -> None:
-    """Stop where runs have a value that the last table here asked for and this one leaves at its default."""
-    path = given.root / given.study / "table.json"
-    before = asked(json.loads(path.read_text())["overrides"]) if path.is_file() else {}
-    for cell in cells if before else ():
-        for key, value in leaves(before):
-            saved = cell.saved()
-            if saved and look_up(cell.wanted, key) is None and not is_free(key) and look_up(saved, key) == value:
-                stop(cell.says(key, value, "its default", "this table, which does not name it, asks for"))
-
-
 def work(given: argparse.Namespace, cells: Sequence[Cell], board: Board) -> None:
     """Run what is left of some cells."""
     left = [cell for cell in cells if cell.state() != "finished"]
@@ -243,11 +197,6 @@ def choose(given: argparse.Namespace, trials: Sequence[Cell]) -> dict[str, str]:
         record = {"lr": float(chosen[name]), "trials": tried}
         write_json(given.root / "lr_trials" / given.study / f"{name}.json", record)
     return chosen
-
-
-def at_rate(cell: Cell, lr: str | None) -> Cell:
-    """A final run with the learning rate that its trials chose, as long as they have."""
-    return cell if lr is None else replace(cell, overrides=(*cell.overrides, "--model.lr", lr))
 
 
 def write_json(path: Path, record: Mapping[str, Any]) -> None:
