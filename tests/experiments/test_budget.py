@@ -29,8 +29,8 @@ def test_epochs_at_the_cost_of_the_reference(phases, shares, cost, epochs):
 
 def test_phases_that_cost_more_than_the_reference_are_refused(capsys):
     with pytest.raises(SystemExit):
-        epochs_at_cost(Arm([Phase({"head": 1.0}, until=3), ALL], [1.0, 1.0]), 2)
-    assert "2 phases do not fit into 2 epochs: raise trainer.max_epochs" in capsys.readouterr().err
+        epochs_at_cost(Arm([Phase({"head": 1.0}, until=3), ALL], [0.4, 1.0]), 1)  # 4 epochs cost 2.2
+    assert "2 phases do not fit into 1 epochs: raise trainer.max_epochs" in capsys.readouterr().err
 
 
 def test_an_arm_is_read_through_the_command_line(lightning, fails):

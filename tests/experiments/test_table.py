@@ -85,6 +85,7 @@ def test_a_half_finished_table_goes_on_where_it_was(run, tmp_path):
     code, said = run("--seeds", "0,1,2")
     assert code == 0
     assert "2 of 6 done, 0 running, 4 left, about" in said.out
+    assert said.out.count(" begins: ") == 4
     assert calls(tmp_path)[:3] == ["test fer/frozen/seed1", "fit fer/full/seed1", "test fer/full/seed1"]
     assert "last.ckpt" in (tmp_path / "calls.txt").read_text().splitlines()[1]
     assert before == [(path.stat().st_ino, path.stat().st_mtime_ns) for path in done]
