@@ -104,6 +104,11 @@ deepweeds-frozen deepweeds-partial deepweeds-full deepweeds-gradual deepweeds-lp
 fer-frozen fer-partial fer-full fer-gradual fer-lpft fer-layerdecay: fer-%: setup  ## FER2013, ResNet-18: train and test
 	$(call train_and_test,fer_$*)
 
+.PHONY: readme-tables
+
+readme-tables: setup  ## Put the tables of results/ into README.md
+	.venv/bin/python -m experiments.results --readme
+
 clean-features:  ## Remove the cached features of data/ (DATA=FOLDER: of another data folder)
 	rm -rf $(DATA)/.features
 

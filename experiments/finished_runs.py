@@ -17,7 +17,7 @@ Array = NDArray[Any]
 
 ORDER = ("plain", "frozen", "partial", "full", "gradual", "lpft", "layerdecay")  # others follow by name
 
-# What may differ between two runs of a study: between any two, since it changes no score ...
+# What may differ between two runs of a study: between any two, since it is where and with which seed they ran ...
 ANY_RUN = (
     *("seed_everything", "run", "ckpt_path", "weights_only", "data.init_args.fold", "data.init_args.root"),
     *("data.init_args.num_workers", "data.init_args.cache_dir", "data.init_args.predict_folder"),
@@ -70,7 +70,8 @@ class FinishedRun:
 def read_runs(root: Path, study: str, strategies: Sequence[str] | None = None) -> list[FinishedRun]:
     """Read all finished runs of a study, in the order of arms, seeds and folds.
 
-    A run is finished when it has metrics.json and test.npz; one line says what is left out.
+    A run is finished when it has metrics.json and test.npz; one line says what is left out. Where `experiments.table`
+    has made the runs, only those that its table.json names count.
 
     Args:
         root: Folder of all runs.
@@ -80,21 +81,25 @@ def read_runs(root: Path, study: str, strategies: Sequence[str] | None = None) -
     Raises:
         SystemExit: Nothing is finished, or the runs cannot be compared; one line says what to do.
     """
-    runs, unfinished = [], []
+    runs, unfinished, table = [], [], read_table(root, study)
     for config in sorted(root.glob(f"{study}/*/seed*/config.yaml")):
         folder = config.parent
         if strategies is not None and folder.parent.name not in strategies:
             continue
         if (folder / "metrics.json").is_file() and (folder / "test.npz").is_file():
-            runs.append(read_run(folder))
+            run = read_run(folder)
+            if _is_named(run, table):
+                runs.append(run)
         else:
             unfinished.append(str(folder))
     if unfinished:
         print(f"left out, not tested yet: {', '.join(unfinished)}")
     if not runs:
-        stop(f"no finished run in {root / study}: `lightning fit` and `lightning test`, or make table-{study}, write them")
+        stop(
+            f"no finished run in {root / study}: `lightning fit` and `lightning test`, or make table-{study}, write them"
+        )
     runs.sort(key=lambda run: (_rank(run.strategy), run.seed, run.fold))
-    check_comparable(runs, budget=read_table(root, study).get("budget"))
+    check_comparable(runs, budget=table.get("budget"))
     return runs
 
 
@@ -131,6 +136,14 @@ def read_table(root: Path, study: str) -> dict[str, Any]:
     return table
 
 
+def _is_named(run: FinishedRun, table: Mapping[str, Any]) -> bool:
+    """Whether a table is of this run, too; a fold that is None is the config's, whose folder has no name of it."""
+    if not table:
+        return True
+    folds = [fold or 0 for fold in table["folds"]]
+    return run.strategy in table["strategies"] and run.seed in table["seeds"] and run.fold in folds
+
+
 def by_arm(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
     """The runs of every strategy, in the order in which they come."""
     arms: dict[str, list[FinishedRun]] = {}
@@ -150,7 +163,7 @@ def check_comparable(runs: Sequence[FinishedRun], budget: str | None = None) -> 
         SystemExit: One line names two runs and the key, or the test set, in which they differ.
     """
     own = ANY_ARM + (LENGTH if budget == "cost" else ())
-    configs = {run.folder: dict(_flat(run.config)) for run in runs}
+    configs = {run.folder: dict(flat(run.config)) for run in runs}
     first_of_arm: dict[str, FinishedRun] = {}
     first_of_fold: dict[int, FinishedRun] = {}
     seen: dict[tuple[str, int, int], FinishedRun] = {}
@@ -161,17 +174,23 @@ def check_comparable(runs: Sequence[FinishedRun], budget: str | None = None) -> 
         _same_config(runs[0], run, configs, without=ANY_RUN + own)
         _same_config(first_of_arm.setdefault(run.strategy, run), run, configs, without=ANY_RUN)
         other = first_of_fold.setdefault(run.fold, run)
-        same = run.metrics["data_fingerprint"] == other.metrics["data_fingerprint"]
-        if not (same and np.array_equal(run.labels, other.labels) and np.array_equal(run.names, other.names)):
-            stop(f"{other.folder} and {run.folder} have different test sets: run one of them again with the other's data")
+        if not (np.array_equal(run.labels, other.labels) and np.array_equal(run.names, other.names)):
+            stop(
+                f"{other.folder} and {run.folder} have different test sets: run one of them again with the other's data"
+            )
+        if run.metrics["data_fingerprint"] != other.metrics["data_fingerprint"]:
+            stop(
+                f"{other.folder} and {run.folder} have other images or splits (data_fingerprint): run one of them "
+                "again with the other's data"
+            )
 
 
 def _same_config(
     a: FinishedRun, b: FinishedRun, configs: Mapping[Path, Mapping[str, Any]], without: Sequence[str]
 ) -> None:
     first, second = configs[a.folder], configs[b.folder]
-    for key in first.keys() | second.keys():
-        if any(key == name or key.startswith(f"{name}.") for name in without):
+    for key in sorted(first.keys() | second.keys()):
+        if is_under(key, without):
             continue
         if first.get(key, "absent") != second.get(key, "absent"):
             stop(
@@ -180,10 +199,16 @@ def _same_config(
             )
 
 
-def _flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+def is_under(key: str, names: Sequence[str]) -> bool:
+    """Whether a key with dots is one of the names, or under one."""
+    return any(key == name or key.startswith(f"{name}.") for name in names)
+
+
+def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Keys with dots and values of nested mappings."""
     for key, value in config.items():
         if isinstance(value, Mapping) and value:
-            yield from _flat(value, f"{prefix}{key}.")
+            yield from flat(value, f"{prefix}{key}.")
         else:
             yield prefix + key, value
 
