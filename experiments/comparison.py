@@ -43,8 +43,8 @@ class Comparison:
     @cached_property
     def support(self) -> Array:
         """Test images of every class over all folds `[C]`."""
-        total: Array = sum(np.bincount(runs[0].labels, minlength=len(self.classes)) for runs in self.folds.values())
-        return total
+        labels = np.concatenate([runs[0].labels for runs in self.folds.values()])
+        return np.bincount(labels, minlength=len(self.classes))
 
     @cached_property
     def f1(self) -> dict[FinishedRun, Array]:

@@ -96,7 +96,8 @@ def read_runs(root: Path, study: str, strategies: Sequence[str] | None = None) -
         print(f"left out, not tested yet: {', '.join(unfinished)}")
     if not runs:
         stop(
-            f"no finished run in {root / study}: `lightning fit` and `lightning test`, or make table-{study}, write them"
+            f"no finished run in {root / study}: make some with `lightning fit` and `lightning test`, "
+            f"or `make table-{study}`"
         )
     runs.sort(key=lambda run: (_rank(run.strategy), run.seed, run.fold))
     check_comparable(runs, budget=table.get("budget"))

@@ -4,6 +4,7 @@ A verdict is supported, refuted, open (not distinguishable) or open (not tested)
 open excludes both sources of chance: test images and seeds. The evidence has the numbers that decide.
 """
 
+import itertools
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any
@@ -36,7 +37,7 @@ def ordered(found: Comparison, arms: Sequence[str]) -> Answer:
     """Whether macro-F1 grows from arm to arm; supported where every step is distinguishable."""
     if missing := _missing(found, arms):
         return missing
-    steps = [found.pair(high, low) for low, high in zip(arms, arms[1:], strict=False)]
+    steps = [found.pair(high, low) for low, high in itertools.pairwise(arms)]
     known = [step for step in steps if step]
     signs = [bool(step["distinguishable"]) * np.sign(step["difference"]) for step in known]
     scores = ", ".join(f"{name} {found.macro(name):.3f}" for name in arms)
@@ -76,10 +77,8 @@ def helps_most(found: Comparison, low: str, high: str, favoured: str | None = No
         chosen = found.support < np.median(found.support)
     if not chosen.any():
         return UNTESTED, "all classes are equally frequent"
-    weights = np.where(chosen, 1 / chosen.sum(), -1 / (~chosen).sum())
-    gap = found.contrast({high: weights, low: -weights})
-    rare = found.contrast({high: chosen / chosen.sum(), low: -chosen / chosen.sum()})
-    rest = found.contrast({high: ~chosen / (~chosen).sum(), low: -(~chosen / (~chosen).sum())})
+    inside, outside = chosen / chosen.sum(), ~chosen / (~chosen).sum()
+    gap, rare, rest = (found.contrast({high: part, low: -part}) for part in (inside - outside, inside, outside))
     names = ", ".join(name for name, is_chosen in zip(found.classes, chosen, strict=True) if is_chosen)
     return _verdict(gap), (
         f"F1 of {high} − {low}: {_interval(rare)} in {names}, {_interval(rest)} in the others; "
@@ -100,7 +99,7 @@ def hardest(found: Comparison, name: str) -> Answer:
     rival = int(others.argmin())
     weights = np.zeros(len(scores))
     weights[rival], weights[index] = 1 / len(arms), -1 / len(arms)
-    gap = found.contrast({arm: weights for arm in arms})
+    gap = found.contrast(dict.fromkeys(arms, weights))
     return _verdict(gap), (
         f"F1, mean of all arms: {name} {scores[index]:.3f}, lowest of the others {found.classes[rival]} "
         f"{scores[rival]:.3f}; difference {_interval(gap)}, {_p(gap['p'])}"
@@ -169,7 +168,7 @@ TRANSFER: list[Statement] = [
         "partial gives most of the gain of full over frozen",
         partial(most_of_the_gain, low="frozen", middle="partial", high="full"),
     ),
-    ("full helps the minority classes most", partial(helps_most, low="frozen", high="full")),
+    ("full helps the minority classes more than the others", partial(helps_most, low="frozen", high="full")),
 ]
 STATEMENTS: dict[str, list[Statement]] = {
     "fashion": [
@@ -182,7 +181,7 @@ STATEMENTS: dict[str, list[Statement]] = {
     "fer": [
         *TRANSFER,
         (
-            "full helps Disgust most, the rarest class",
+            "full helps Disgust, the rarest class, more than the others",
             partial(helps_most, low="frozen", high="full", favoured="Disgust"),
         ),
         *(

@@ -7,7 +7,6 @@ python -m experiments.results --readme
 import argparse
 import datetime
 import json
-import os
 import platform
 import shlex
 from collections.abc import Callable, Mapping, Sequence
@@ -58,10 +57,10 @@ def write(study: str, root: Path, out: Path, strategies: Sequence[str] | None = 
     runs = read_runs(root, study, strategies)
     results = results_of(study, runs, root)
     check(results)
-    write_file(out / f"{study}.json", json.dumps(results, indent=1, allow_nan=False) + "\n")
-    write_file(out / f"{study}.md", results_table.markdown(results))
+    results_table.write_file(out / f"{study}.json", json.dumps(results, indent=1, allow_nan=False) + "\n")
+    results_table.write_file(out / f"{study}.md", results_table.markdown(results))
     if latex:
-        write_file(out / f"{study}.tex", results_table.latex(results))
+        results_table.write_file(out / f"{study}.tex", results_table.latex(results))
     print(f"wrote {out / study}.json and .md: {len(results['arms'])} arms, {len(runs)} runs")
 
 
@@ -100,14 +99,6 @@ def check(results: Mapping[str, Any]) -> None:
     )
     if error is not None:
         stop(f"{results.get('study')}: results.schema.json does not allow {error.json_path}: {error.message}")
-
-
-def write_file(path: Path, text: str) -> None:
-    """Write a file, whole or not at all; without callbacks.files, for torch comes with it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    work = path.with_name(f".{path.name}.{os.getpid()}")
-    work.write_text(text)
-    work.replace(path)
 
 
 def _arm(study: str, name: str, runs: Sequence[FinishedRun], root: Path, found: Comparison) -> dict[str, Any]:

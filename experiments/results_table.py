@@ -81,14 +81,20 @@ def refresh(readme: Path, out: Path) -> None:
         else:
             print(f"{readme}: {study} stays as it is, there is no {table}: `make table-{study}` writes it")
     if text != readme.read_text():
-        work = readme.with_name(f".{readme.name}.{os.getpid()}")
-        work.write_text(text)
-        work.replace(readme)
+        write_file(readme, text)
+
+
+def write_file(path: Path, text: str) -> None:
+    """Write a file, whole or not at all; without callbacks.files, for torch comes with it."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    work = path.with_name(f".{path.name}.{os.getpid()}")
+    work.write_text(text)
+    work.replace(path)
 
 
 def _row(arm: Mapping[str, Any]) -> list[str]:
     cost, clean = arm["cost"] or {}, arm["clean"] or {}
-    operations = [cost.get(key) for key in ("forward_flops", "backward_flops")]
+    operations = [cost[key] for key in ("forward_flops", "backward_flops") if cost and cost[key] is not None]
     return [
         arm["strategy"],
         f"{arm['accuracy']['mean']:.3f}",
@@ -96,7 +102,7 @@ def _row(arm: Mapping[str, Any]) -> list[str]:
         f"{clean['f1_macro']['mean']:.3f}" if clean else "–",
         f"{arm['ece']['mean']:.3f}",
         f"{cost['trainable']:,}" if cost else "–",
-        f"{sum(operations) / 1e12:,.1f}" if None not in operations else "–",
+        f"{sum(operations) / 1e12:,.1f}" if len(operations) == 2 else "–",
         f"{cost['seconds']['mean'] / 60:.1f}" if cost else "–",
         str(len(arm["runs"])),
         arm["letters"],

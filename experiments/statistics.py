@@ -43,7 +43,8 @@ def f1_per_class(labels: Array, predicted: Array, classes: int) -> Array:
     """
     hits = np.bincount(labels[labels == predicted], minlength=classes)
     total = np.bincount(labels, minlength=classes) + np.bincount(predicted, minlength=classes)
-    return 2 * hits / np.maximum(total, 1)
+    f1: Array = 2 * hits / np.maximum(total, 1)
+    return f1
 
 
 def resampled_f1(
@@ -138,7 +139,7 @@ def combined_p(values: Sequence[float]) -> float:
     Twice their mean, at most 1, is valid whatever the dependence (Vovk & Wang 2020, "Combining p-values via
     averaging", Biometrika). A single value stays what it is.
     """
-    return float(values[0] if len(values) == 1 else min(1.0, 2 * np.mean(values)))
+    return values[0] if len(values) == 1 else min(1.0, 2 * float(np.mean(values)))
 
 
 def holm(values: Sequence[float]) -> list[float]:
