@@ -42,6 +42,11 @@ lint: setup  ## Style and types
 lock: .venv/.complete  ## Write requirements.lock anew from pyproject.toml
 	.venv/bin/uv pip compile pyproject.toml --extra dev --python-version 3.11 --no-emit-index-url --no-annotate --no-header --quiet --upgrade -o requirements.lock
 
+.PHONY: readme-tables
+
+readme-tables: setup  ## Put the tables of results/ into README.md
+	.venv/bin/python -m experiments.results --readme
+
 data: setup  ## Download and decode the data sets into data/ (FER2013 says where to get it)
 	.venv/bin/python -m datamodules --root data
 
@@ -103,11 +108,6 @@ deepweeds-frozen deepweeds-partial deepweeds-full deepweeds-gradual deepweeds-lp
 
 fer-frozen fer-partial fer-full fer-gradual fer-lpft fer-layerdecay: fer-%: setup  ## FER2013, ResNet-18: train and test
 	$(call train_and_test,fer_$*)
-
-.PHONY: readme-tables
-
-readme-tables: setup  ## Put the tables of results/ into README.md
-	.venv/bin/python -m experiments.results --readme
 
 clean-features:  ## Remove the cached features of data/ (DATA=FOLDER: of another data folder)
 	rm -rf $(DATA)/.features
