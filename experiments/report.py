@@ -1,0 +1,168 @@
+"""One self-contained page of everything that the finished runs say: `make report`.
+
+It reads results/<study>.json, which `experiments.results` writes from the runs and which is written anew where a run is
+newer, and the run folders themselves. Nothing is loaded from anywhere when the page is read.
+"""
+
+import argparse
+import itertools
+import json
+import os
+import time
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from experiments.errors import stop
+
+TEMPLATE = "report.html.j2"
+SAID_ONCE = ("backbone", "weights", "git_commit", "versions", "data_fingerprint")
+
+
+def main(arguments: Sequence[str] | None = None) -> None:
+    """Write the page and say where it is."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.report", description=__doc__)
+    parser.add_argument("--root", type=Path, default=Path("runs"), help="folder of all runs")
+    parser.add_argument("--results", type=Path, default=Path("results"), help="folder of <study>.json")
+    parser.add_argument("--out", type=Path, help="the page; default: report.html in --results")
+    given = parser.parse_args(arguments)
+    start = time.perf_counter()
+    out = given.out or given.results / "report.html"
+    refresh(given.root, given.results)
+    page, runs = build(given.root, given.results)
+    out.parent.mkdir(parents=True, exist_ok=True)
+    work = out.with_name(f".{out.name}.{os.getpid()}")  # not callbacks.files: importing torch takes longer than the page
+    work.write_text(page)
+    work.replace(out)
+    print(f"wrote {out}: {runs} runs, {len(page.encode()) / 1e6:.1f} MB, {time.perf_counter() - start:.1f} s")
+
+
+def refresh(root: Path, results: Path) -> None:
+    """Write results/<study>.json anew for the studies that have a run newer than it.
+
+    Raises:
+        SystemExit: The runs of a study cannot be compared; one line says why.
+    """
+    newest: dict[str, float] = {}
+    for path in root.glob("*/*/seed*/metrics.json"):
+        study = path.parts[-4]
+        newest[study] = max(newest.get(study, 0.0), path.stat().st_mtime)
+    for study, when in sorted(newest.items()):
+        path = results / f"{study}.json"
+        if not path.is_file() or path.stat().st_mtime < when:
+            from experiments.results import write
+
+            write(study, root, results)
+
+
+def build(root: Path, results: Path) -> tuple[str, int]:
+    """The page of all studies in `results`, and the number of runs in it.
+
+    Raises:
+        SystemExit: There is no study; one line says what to do.
+    """
+    import jinja2
+    import matplotlib
+
+    from experiments import charts, report_words
+
+    files = [json.loads(path.read_text()) for path in sorted(results.glob("*.json"))]
+    found = [content for content in files if isinstance(content, dict) and content.get("arms")]
+    if not found:
+        stop(f"no finished runs in {root}, no results in {results}: make table-fer, or `lightning fit` and `lightning test`")
+    with matplotlib.rc_context(charts.STYLE):
+        studies = [study_view(content, root) for content in found]
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(Path(__file__).parent),
+        autoescape=True,
+        trim_blocks=True,
+        lstrip_blocks=True,
+        undefined=jinja2.StrictUndefined,
+    )
+    words = ("score", "signed", "probability", "number", "flops", "duration", "plain", "flops_of")
+    environment.filters |= {name: getattr(report_words, name) for name in words}
+    dashes = ["none" if dash == "-" else " ".join(f"{2 * length:g}" for length in dash[1]) for dash in charts.DASHES]
+    page = environment.get_template(TEMPLATE).render(studies=studies, glyphs=charts.GLYPHS, dashes=dashes)
+    return page, sum(len(arm["runs"]) for content in found for arm in content["arms"])
+
+
+def study_view(results: Mapping[str, Any], root: Path) -> dict[str, Any]:
+    """All that the template shows of one study."""
+    from experiments import report_data, report_figures, report_words
+
+    arms = report_data.read_arms(results, root)
+    there = [arm for arm in arms if arm.records]
+    stages = report_data.stages_of(arms)
+    ranked = sorted(results["arms"], key=lambda arm: -arm["f1_macro"]["mean"])
+    return {
+        "name": results["study"],
+        "results": results,
+        "arms": arms,
+        "best": ranked[0]["strategy"],
+        "tied": _tied(results, ranked[0]["strategy"]),
+        "headline": report_words.headline(results),
+        "frontiers": report_figures.frontiers(arms),
+        "curves": report_figures.curves(arms),
+        "confusion": _confusion(there, [arm["strategy"] for arm in ranked]),
+        "class_panels": report_figures.class_panels(results, arms),
+        "mistakes": [(arm, shown) for arm in arms if (shown := report_data.mistakes(arm))],
+        "reliabilities": report_figures.reliabilities(arms),
+        "stages": stages,
+        "diagnostics": report_figures.diagnostics(arms),
+        "phase_rows": [(arm, rows) for arm in arms if (rows := report_data.phase_rows(arm, stages))],
+        "made": _made(arms),
+    }
+
+
+def _tied(results: Mapping[str, Any], best: str) -> set[str]:
+    """The arms that cannot be told apart from the best one."""
+    pairs = [pair for pair in results["pairs"] if best in (pair["a"], pair["b"]) and not pair["distinguishable"]]
+    return {name for pair in pairs for name in (pair["a"], pair["b"])} - {best}
+
+
+def _confusion(arms: Sequence[Any], ranked: Sequence[str]) -> dict[str, Any] | None:
+    """Shares of each true class in percent, by arm; the two arms that the difference is of at first."""
+    import numpy as np
+
+    from experiments.report_data import confusion
+
+    if not arms:
+        return None
+    shares, counts = {}, {}
+    for arm in arms:
+        matrix = confusion(arm)
+        counts[arm.name] = matrix.tolist()
+        shares[arm.name] = np.round(100 * matrix / np.maximum(1, matrix.sum(1, keepdims=True)), 1).tolist()
+    order = [name for name in ranked if name in shares]
+    return {
+        "classes": arms[0].records[0].get("class_names") or list(arms[0].records[0]["per_class"]),
+        "arms": [(arm, shares[arm.name], counts[arm.name]) for arm in arms],
+        "shares": shares,
+        "first": order[0],
+        "second": order[-1],
+        "difference": (np.array(shares[order[0]]) - np.array(shares[order[-1]])).tolist(),
+    }
+
+
+def _made(arms: Sequence[Any]) -> dict[str, Any]:
+    """How each number was made: what all runs share, and what each has of its own."""
+    records = [record for arm in arms for record in arm.records]
+    same = {key: records[0].get(key) for key in SAID_ONCE if records and _one_value(records, key)}
+    runs = [
+        {"arm": arm, "folder": folder, "record": record, "lr": arm.result.get("lr")}
+        for arm in arms
+        for folder, record in zip(arm.folders, arm.records, strict=True)
+    ]
+    configs = [
+        (arm, path, path.read_text()) for arm in arms for folder in arm.folders[:1] if (path := folder / "config.yaml").is_file()
+    ]
+    own = [key for key in SAID_ONCE if key not in same and key != "versions"]
+    return {"same": same, "own": own, "runs": runs, "configs": configs}
+
+
+def _one_value(records: Sequence[Mapping[str, Any]], key: str) -> bool:
+    return all(a.get(key) == b.get(key) for a, b in itertools.pairwise(records))
+
+
+if __name__ == "__main__":
+    main()
