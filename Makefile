@@ -9,7 +9,7 @@ DATA ?= data
 ARMS := frozen partial full gradual lpft layerdecay
 TABLE_ARMS := frozen,partial,full,gradual,lpft,layerdecay
 
-.PHONY: help setup demo test test-slow lint lock data sample-data epoch-cost peers bench bench-check bench-gpu fashion $(ARMS:%=deepweeds-%) $(ARMS:%=fer-%) clean clean-features
+.PHONY: help setup demo test test-slow lint lock data sample-data epoch-cost peers bench bench-check bench-gpu report fashion $(ARMS:%=deepweeds-%) $(ARMS:%=fer-%) clean clean-features
 
 help:  ## Show this list
 	@grep -hE '^[a-z0-9 %-]+:.*## ' $(MAKEFILE_LIST) | awk 'BEGIN {FS = ":.*## "}; {printf "  make %-53s %s\n", $$1, $$2}'
@@ -31,8 +31,8 @@ demo: setup  ## Pretrain, transfer to generated faces with three arms, print the
 test: setup  ## Run the tests (5 minutes on 2 cores)
 	.venv/bin/python -m pytest $(ARGS)
 
-test-slow: setup  ## Run the long proofs: killed at every epoch and at 20 random steps, and resumed (6 minutes)
-	.venv/bin/python -m pytest -m slow $(ARGS)
+test-slow: setup  ## The long proofs (killed everywhere, and resumed), and the report in chromium (6 minutes)
+	.venv/bin/python -m pytest -m "slow or browser" $(ARGS)
 
 lint: setup  ## Style and types
 	.venv/bin/ruff check .
@@ -108,6 +108,9 @@ deepweeds-frozen deepweeds-partial deepweeds-full deepweeds-gradual deepweeds-lp
 
 fer-frozen fer-partial fer-full fer-gradual fer-lpft fer-layerdecay: fer-%: setup  ## FER2013, ResNet-18: train and test
 	$(call train_and_test,fer_$*)
+
+report: setup  ## All tables, figures and verdicts of the runs in one page, results/report.html (ARGS='--root FOLDER')
+	.venv/bin/python -m experiments.report $(ARGS)
 
 clean-features:  ## Remove the cached features of data/ (DATA=FOLDER: of another data folder)
 	rm -rf $(DATA)/.features

@@ -1,52 +1,16 @@
 """The figures of the report, as SVG text to set into a page.
 
-A panel is about as wide as a phone and is drawn in a few marker colours; `_svg` turns these into the page's own CSS
-colours (`currentColor`, `var(--arm-2)`), so that one figure serves a light page and a dark one, and its text is the
-page's. The page lays panels side by side where it has the room.
+A panel is about as wide as a phone; the page lays panels side by side where it has the room.
 """
 
-import html
-import io
-import re
 from collections.abc import Mapping, Sequence
-from itertools import count
 from typing import Any
 
 import numpy as np
 
-INK, MUTED, RULE = "#010101", "#020202", "#030303"
-MARKERS, GLYPHS = "osD^vPXh", "●■◆▲▼✚✖⬢"  # an arm has one shape everywhere, for those who do not see its colour
+from experiments.svg import GLYPHS, INK, MARKERS, MUTED, arm_colour, panel, plain_ticks, stage_colour, to_svg
+
 DASHES = ["-", (0, (6, 2)), (0, (3, 1.5)), (0, (1, 1)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1))]
-STYLE = {
-    "svg.fonttype": "none",
-    "svg.hashsalt": "report",
-    "font.size": 11,
-    "text.color": INK,
-    "axes.edgecolor": MUTED,
-    "axes.linewidth": 0.8,
-    "axes.labelcolor": MUTED,
-    "axes.axisbelow": True,
-    "axes.grid": True,
-    "axes.spines.top": False,
-    "axes.spines.right": False,
-    "axes.formatter.useoffset": False,
-    "grid.color": RULE,
-    "grid.linewidth": 0.8,
-    "xtick.color": MUTED,
-    "ytick.color": MUTED,
-    "xtick.major.size": 3,
-    "ytick.major.size": 0,
-    "figure.facecolor": "none",
-    "axes.facecolor": "none",
-    "lines.linewidth": 2,
-}
-
-_numbers = count()  # ids of matplotlib's SVGs are those of every other one: each figure gets a prefix of its own
-
-
-def arm_colour(index: int) -> str:
-    """The marker of an arm's colour."""
-    return f"#0a00{index % len(MARKERS):02x}"
 
 
 def frontier(points: Sequence[Mapping[str, Any]], xlabel: str, says: str) -> str:
@@ -57,15 +21,11 @@ def frontier(points: Sequence[Mapping[str, Any]], xlabel: str, says: str) -> str
         xlabel: What the cost is, with its unit.
         says: The finding, for who cannot see the figure.
     """
-    figure, axes = _panel(440, 330, left=48, bottom=42)
+    figure, axes = panel(390, 310, bottom=44)
     costs = [point["cost"] for point in points]
     if min(costs) > 0 and max(costs) / min(costs) > 8:
         axes.set_xscale("log")
-    best, front = -1.0, []
-    for point in sorted(points, key=lambda point: (point["cost"], -point["f1"])):
-        if point["f1"] > best:
-            best = point["f1"]
-            front.append(point)
+    front = undominated(points)
     axes.plot([p["cost"] for p in front], [p["f1"] for p in front], color=MUTED, lw=1.2, ls=(0, (4, 3)), zorder=1)
     for point in points:
         low, high = point["ci95"] or (point["f1"], point["f1"])
@@ -77,22 +37,32 @@ def frontier(points: Sequence[Mapping[str, Any]], xlabel: str, says: str) -> str
         )
     axes.margins(x=0.14, y=0.08)
     axes.set(xlabel=xlabel, ylabel="")
-    _plain_ticks(axes)
-    axes.set_title("macro-F1 on test", loc="left", fontsize=11, color=MUTED)
-    places = [axes.transData.transform((point["cost"], point["f1"])) * 72 / figure.dpi for point in points]
+    plain_ticks(axes)
+    axes.set_title("macro-F1 on test", loc="left", fontsize=12, color=MUTED)
+    axes.get_xlim(), axes.get_ylim()  # matplotlib sets the limits when they are asked for
     width, height = figure.get_size_inches() * 72
-    for point, (x, y), shown in zip(points, places, _spread([y for _, y in places], 13.0), strict=True):
-        left = x > width - 95
-        at = (x + (-9 if left else 9), shown)
-        if abs(shown - y) > 6:
-            figure.add_artist(_line([x, at[0]], [y, shown], width, height))
-        figure.text(at[0] / width, at[1] / height, point["name"], va="center", ha="right" if left else "left")
-    return _svg(figure, says)
+    places = [axes.transData.transform((point["cost"], point["f1"])) for point in points]
+    # The frontier rises to the right: below a point, or above one whose name is left of it, nothing crosses the name.
+    lefts = [x > width - 100 for x, _ in places]
+    wanted = [y + (9 if left else -9) for (_, y), left in zip(places, lefts, strict=True)]
+    for point, (x, y), left, at in zip(points, places, lefts, _spread(wanted, 15.0), strict=True):
+        beside = x + (-9 if left else 9)
+        if abs(at - y) > 16:
+            figure.add_artist(_line([x, beside], [y, at], width, height))
+        figure.text(beside / width, at / height, point["name"], va="center", ha="right" if left else "left")
+    return to_svg(figure, says)
 
 
-def curve(
-    arm: Mapping[str, Any], others: Sequence[Mapping[str, Any]], ylimits: tuple[float, float], says: str
-) -> str:
+def undominated(points: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:
+    """The points that no other beats in macro-F1 for as little, from cheap to dear."""
+    front: list[Mapping[str, Any]] = []
+    for point in sorted(points, key=lambda point: (point["cost"], -point["f1"])):
+        if not front or point["f1"] > front[-1]["f1"]:
+            front.append(point)
+    return front
+
+
+def curve(arm: Mapping[str, Any], others: Sequence[Mapping[str, Any]], ylimits: tuple[float, float], says: str) -> str:
     """Validation macro-F1 of an arm by epoch: mean and range of its runs over the means of the others.
 
     Args:
@@ -101,7 +71,7 @@ def curve(
         ylimits: Shared by all panels.
         says: The finding, for who cannot see the figure.
     """
-    figure, axes = _panel(360, 230, top=42)
+    figure, axes = panel(360, 236, top=48)
     for other in others:
         axes.plot(*_mean(other["scores"]), color=MUTED, lw=0.9, alpha=0.45, zorder=1)
     epochs, mean = _mean(arm["scores"])
@@ -113,8 +83,8 @@ def curve(
     axes.set(ylim=ylimits, xlabel="epoch")
     _whole_epochs(axes, max(2, *(np.shape(each["scores"])[1] for each in (arm, *others))))
     _phase_lines(axes, arm["changes"], named=True)
-    _panel_title(axes, arm, y=1.13 if arm["changes"] else 1.02)
-    return _svg(figure, says)
+    _panel_title(axes, arm, y=1.15)
+    return to_svg(figure, says)
 
 
 def class_scores(
@@ -129,7 +99,7 @@ def class_scores(
         images: Test images of the class.
         says: The finding, for who cannot see the figure.
     """
-    figure, axes = _panel(360, 66 + 17 * len(arms), left=78, top=26, bottom=24)
+    figure, axes = panel(360, 52 + 19 * len(arms), left=84, top=26, bottom=26)
     for row, arm in enumerate(arms):
         low, high = arm["ci95"] or (arm["mean"], arm["mean"])
         axes.errorbar(
@@ -140,10 +110,10 @@ def class_scores(
     axes.set_yticks(range(len(arms)), [arm["name"] for arm in arms])
     axes.set(xlim=limits, ylim=(len(arms) - 0.4, -0.6))
     axes.grid(False, axis="y")
-    _plain_ticks(axes, axis="x")
-    axes.set_title(name, loc="left", fontsize=12, x=0)
-    axes.set_title(f"{images:,} images", loc="right", fontsize=10, color=MUTED)
-    return _svg(figure, says)
+    plain_ticks(axes, axis="x")
+    axes.set_title(name, loc="left", fontsize=13.5)
+    axes.set_title(f"{images:,} images", loc="right", fontsize=11, color=MUTED)
+    return to_svg(figure, says)
 
 
 def reliability(arm: Mapping[str, Any], says: str) -> str:
@@ -153,19 +123,21 @@ def reliability(arm: Mapping[str, Any], says: str) -> str:
         arm: name, index, ece, bins: (mean confidence, accuracy, share of the images) of each bin that has any.
         says: The finding, for who cannot see the figure.
     """
-    figure, axes = _panel(360, 290, left=44, bottom=42)
+    figure, axes = panel(360, 290, left=40, bottom=44)
     confidence, accuracy, share = np.array(arm["bins"]).T
     colour = arm_colour(arm["index"])
     axes.bar(confidence, share, width=0.05, color=colour, alpha=0.22, lw=0, zorder=1)
     axes.plot([0, 1], [0, 1], color=MUTED, lw=1, ls=(0, (4, 3)), zorder=2)
-    axes.vlines(confidence, confidence, accuracy, color=colour, lw=1.2, alpha=0.6, zorder=2)
-    axes.plot(confidence, accuracy, color=colour, lw=1.4, zorder=3)
+    many = share >= 0.005  # a bin of a few images says little: a dot, and no line to it
+    axes.plot(confidence[many], accuracy[many], color=colour, lw=1.4, zorder=3)
+    axes.vlines(confidence[many], confidence[many], accuracy[many], color=colour, lw=1.2, alpha=0.6, zorder=2)
     axes.scatter(confidence, accuracy, s=16 + 260 * share, color=colour, lw=0, zorder=4)
-    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", xticks=[0, 0.25, 0.5, 0.75, 1], yticks=[0, 0.25, 0.5, 0.75, 1])
-    _plain_ticks(axes)
+    quarters = [0, 0.25, 0.5, 0.75, 1]
+    axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", xticks=quarters, yticks=quarters)
+    plain_ticks(axes)
     _panel_title(axes, arm)
-    axes.set_title(f"ECE {arm['ece']:.3f}", loc="right", fontsize=11, color=INK)
-    return _svg(figure, says)
+    axes.set_title(f"ECE {arm['ece']:.3f}", loc="right", fontsize=12, y=1.03, pad=0)
+    return to_svg(figure, says)
 
 
 def diagnostics(
@@ -184,8 +156,8 @@ def diagnostics(
         limits: Of the two axes, shared by all panels.
         says: The finding, for who cannot see the figure.
     """
-    figure, upper = _panel(360, 330, left=50, top=30, bottom=180)
-    lower = figure.add_axes((50 / 360, 40 / 330, (360 - 62) / 360, 108 / 330))
+    figure, upper = panel(360, 350, top=46, bottom=190)
+    lower = figure.add_axes((40 / 360, 42 / 350, (360 - 52) / 360, 114 / 350))
     epochs = 2
     for axes, key in ((upper, "gradient_norm"), (lower, "distance")):
         for number, stage in enumerate(stages):
@@ -194,36 +166,19 @@ def diagnostics(
             at, mean = _mean(series[key][stage])
             epochs = max(epochs, np.shape(series[key][stage])[1])
             dash, single = DASHES[number % len(DASHES)], "o" if len(at) < 2 else None
-            axes.plot(at, mean, color=f"#0b00{number:02x}", ls=dash, marker=single, lw=1.8)
+            axes.plot(at, mean, color=stage_colour(number), ls=dash, marker=single, lw=1.8)
         axes.set_ylim(limits[key])
     upper.set_yscale("log")
     for axes, title in ((upper, "gradient norm"), (lower, "distance from the start, relative")):
         _whole_epochs(axes, epochs)
         _phase_lines(axes, arm["changes"], named=False)
-        axes.set_title(title, loc="left", fontsize=10, color=MUTED, pad=4, x=-0.13)
-    _plain_ticks(upper)
+        axes.set_title(title, loc="left", fontsize=11, color=MUTED, pad=5)
+    plain_ticks(upper)
     upper.tick_params(labelbottom=False)
     upper.minorticks_off()
     lower.set_xlabel("epoch")
-    upper.set_title(f"{GLYPHS[arm['index'] % len(GLYPHS)]} {arm['name']}", loc="right", fontsize=12, pad=4)
-    return _svg(figure, says)
-
-
-def _panel(
-    width: int, height: int, left: int = 44, right: int = 12, top: int = 28, bottom: int = 38
-) -> tuple[Any, Any]:
-    """A figure of so many CSS pixels and its axes; fixed margins, because a layout engine takes longer than the rest."""
-    from matplotlib.figure import Figure
-
-    figure = Figure((width / 72, height / 72), dpi=72)
-    area = (left / width, bottom / height, (width - left - right) / width, (height - top - bottom) / height)
-    return figure, figure.add_axes(area)
-
-
-def _panel_title(axes: Any, arm: Mapping[str, Any], y: float = 1.02) -> None:
-    index = arm["index"]
-    title = f"{GLYPHS[index % len(GLYPHS)]} {arm['name']}"
-    axes.set_title(title, loc="left", fontsize=12, color=arm_colour(index), y=y, pad=0)
+    _panel_title(upper, arm, y=1.24)
+    return to_svg(figure, says)
 
 
 def _mean(scores: Any) -> tuple[Any, Any]:
@@ -235,42 +190,17 @@ def _mean(scores: Any) -> tuple[Any, Any]:
 
 
 def _phase_lines(axes: Any, changes: Mapping[int, str], named: bool) -> None:
-    for number, (epoch, text) in enumerate(changes.items()):
-        axes.axvline(epoch - 0.5, color=INK, lw=0.9, ls=(0, (1, 2)), zorder=2)
-        if named:
-            place = axes.get_xaxis_transform()
-            right = epoch - 0.5 > sum(axes.get_xlim()) / 2
-            axes.text(
-                *(epoch - 0.5, 1.02 + 0.075 * (number % 2)),
-                text,
-                **{"transform": place, "fontsize": 9.5, "color": MUTED, "ha": "right" if right else "left"},
-            )
-
-
-def _whole_epochs(axes: Any, epochs: int) -> None:
-    from matplotlib.ticker import MaxNLocator
-
-    axes.set_xlim(-0.5, epochs - 0.5)
-    axes.xaxis.set_major_locator(MaxNLocator(7, integer=True))
-
-
-def _plain_ticks(axes: Any, axis: str = "both") -> None:
-    """1,000 and 0.25, not 10^3 and 0.250."""
-    from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
-
-    for name in ("x", "y") if axis == "both" else (axis,):
-        one = getattr(axes, f"{name}axis")
-        one.set_major_formatter(FuncFormatter(lambda value, _: f"{value:,.4g}"))
-        if getattr(axes, f"get_{name}scale")() == "log":
-            low, high = sorted(getattr(axes, f"get_{name}lim")())
-            one.set_major_locator(LogLocator(subs=(1, 2, 5) if high / low < 200 else (1,)))
-            one.set_minor_formatter(NullFormatter())
-
-
-def _line(xs: list[float], ys: list[float], width: float, height: float) -> Any:
-    from matplotlib.lines import Line2D
-
-    return Line2D([x / width for x in xs], [y / height for y in ys], color=MUTED, lw=0.7)
+    """A dotted line where a phase begins; a name that has no room is left to the table of the phases."""
+    low, high = axes.get_xlim()
+    pixel = (high - low) / axes.bbox.width
+    free = low
+    for epoch, text in changes.items():
+        x, width = epoch - 0.5, 6.2 * len(text) * pixel
+        axes.axvline(x, color=INK, lw=0.9, ls=(0, (1, 2)), zorder=2)
+        start = min(x, high + 10 * pixel - width)
+        if named and start >= free:
+            axes.text(start, 1.03, text, transform=axes.get_xaxis_transform(), fontsize=10.5, color=MUTED)
+            free = start + width
 
 
 def _spread(heights: Sequence[float], gap: float) -> list[float]:
@@ -288,25 +218,19 @@ def _spread(heights: Sequence[float], gap: float) -> list[float]:
     return [float(height) for height in result]
 
 
-def _svg(figure: Any, says: str) -> str:
-    import matplotlib
+def _panel_title(axes: Any, arm: Mapping[str, Any], y: float = 1.03) -> None:
+    title = f"{GLYPHS[arm['index'] % len(GLYPHS)]} {arm['name']}"
+    axes.text(0, y, title, transform=axes.transAxes, fontsize=13.5, color=arm_colour(arm["index"]))
 
-    text = io.StringIO()
-    with matplotlib.rc_context(STYLE):
-        figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
-    svg = text.getvalue()
-    svg = svg[svg.index("<svg") :]
-    box = re.search(r'viewBox="[^"]+"', svg)
-    body = svg[svg.index(">") + 1 :]
-    body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", body, flags=re.S)
-    prefix = f"f{next(_numbers)}-"
-    used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', body))
-    body = re.sub(r' id="([^"]+)"', lambda m: f' id="{prefix}{m[1]}"' if m[1] in used else "", body)
-    body = re.sub(r'(url\(#|href="#)', rf"\g<1>{prefix}", body).replace("xlink:href", "href")
-    body = re.sub(r"font: ([\d.]+)px [^;\"]*", r"font: \1px system-ui, sans-serif", body)
-    for marker, colour in ((INK, "currentColor"), (MUTED, "var(--muted)"), (RULE, "var(--rule)")):
-        body = body.replace(marker, colour)
-    body = re.sub(r"#0a00(..)", lambda m: f"var(--arm-{int(m[1], 16)})", body)
-    body = re.sub(r"#0b00(..)", lambda m: f"var(--stage-{int(m[1], 16)})", body)
-    body = re.sub(r"\n\s*", "\n", body)
-    return f'<svg {box[0] if box else ""} role="img" aria-label="{html.escape(says)}">{body}'
+
+def _line(xs: list[float], ys: list[float], width: float, height: float) -> Any:
+    from matplotlib.lines import Line2D
+
+    return Line2D([x / width for x in xs], [y / height for y in ys], color=MUTED, lw=0.7)
+
+
+def _whole_epochs(axes: Any, epochs: int) -> None:
+    from matplotlib.ticker import MaxNLocator
+
+    axes.set_xlim(-0.5, epochs - 0.5)
+    axes.xaxis.set_major_locator(MaxNLocator(7, integer=True))

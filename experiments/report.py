@@ -31,7 +31,8 @@ def main(arguments: Sequence[str] | None = None) -> None:
     refresh(given.root, given.results)
     page, runs = build(given.root, given.results)
     out.parent.mkdir(parents=True, exist_ok=True)
-    work = out.with_name(f".{out.name}.{os.getpid()}")  # not callbacks.files: importing torch takes longer than the page
+    # Not with callbacks.files: to import torch takes longer than to make the page.
+    work = out.with_name(f".{out.name}.{os.getpid()}")
     work.write_text(page)
     work.replace(out)
     print(f"wrote {out}: {runs} runs, {len(page.encode()) / 1e6:.1f} MB, {time.perf_counter() - start:.1f} s")
@@ -64,13 +65,13 @@ def build(root: Path, results: Path) -> tuple[str, int]:
     import jinja2
     import matplotlib
 
-    from experiments import charts, report_words
+    from experiments import charts, report_words, svg
 
     files = [json.loads(path.read_text()) for path in sorted(results.glob("*.json"))]
     found = [content for content in files if isinstance(content, dict) and content.get("arms")]
     if not found:
-        stop(f"no finished runs in {root}, no results in {results}: make table-fer, or `lightning fit` and `lightning test`")
-    with matplotlib.rc_context(charts.STYLE):
+        stop(f"no finished runs in {root}, no results in {results}: `make table-fer` makes both")
+    with matplotlib.rc_context(svg.STYLE):
         studies = [study_view(content, root) for content in found]
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
@@ -82,7 +83,7 @@ def build(root: Path, results: Path) -> tuple[str, int]:
     words = ("score", "signed", "probability", "number", "flops", "duration", "plain", "flops_of")
     environment.filters |= {name: getattr(report_words, name) for name in words}
     dashes = ["none" if dash == "-" else " ".join(f"{2 * length:g}" for length in dash[1]) for dash in charts.DASHES]
-    page = environment.get_template(TEMPLATE).render(studies=studies, glyphs=charts.GLYPHS, dashes=dashes)
+    page = environment.get_template(TEMPLATE).render(studies=studies, glyphs=svg.GLYPHS, dashes=dashes)
     return page, sum(len(arm["runs"]) for content in found for arm in content["arms"])
 
 
@@ -153,11 +154,11 @@ def _made(arms: Sequence[Any]) -> dict[str, Any]:
         for arm in arms
         for folder, record in zip(arm.folders, arm.records, strict=True)
     ]
-    configs = [
-        (arm, path, path.read_text()) for arm in arms for folder in arm.folders[:1] if (path := folder / "config.yaml").is_file()
-    ]
+    paths = [(arm, folder / "config.yaml") for arm in arms for folder in arm.folders[:1]]
+    configs = [(arm, path, path.read_text()) for arm, path in paths if path.is_file()]
     own = [key for key in SAID_ONCE if key not in same and key != "versions"]
-    return {"same": same, "own": own, "runs": runs, "configs": configs}
+    trials = [arm for arm in arms if arm.result.get("lr_trials")]
+    return {"same": same, "own": own, "runs": runs, "configs": configs, "trials": trials}
 
 
 def _one_value(records: Sequence[Mapping[str, Any]], key: str) -> bool:

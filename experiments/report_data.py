@@ -1,4 +1,4 @@
-"""What the report shows of the run folders, read from their files: metrics.csv, metrics.json, test.npz, mistakes.json."""
+"""What the report shows of the run folders: metrics.csv, metrics.json, test.npz and mistakes.json."""
 
 import base64
 import csv
@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 
 BINS = 15  # of the calibration plot, as of the ECE in metrics.json
+LOSSES = ("phase/loss_before", "phase/loss_after")
 KNOWN = ("frozen", "partial", "full", "gradual", "lpft", "layerdecay")  # have the same colour in every report
 
 
@@ -91,20 +92,20 @@ def changes(arm: Arm, stages: Sequence[str]) -> dict[int, str]:
 
 
 def phase_rows(arm: Arm, stages: Sequence[str]) -> list[dict[str, Any]]:
-    """A row for each change of phase: phase, epochs, what joined, mean validation loss before and after its first epoch."""
+    """A row for each change of phase: epochs, what joined, mean validation loss before and after its first epoch."""
     seen: dict[int, list[tuple[int, float, float]]] = defaultdict(list)
     for table in arm.tables:
         for epoch in (np.flatnonzero(np.diff(table.get("phase", np.empty(0)))) + 1).tolist():
-            losses = (table.get(f"phase/loss_{when}", np.full(epoch + 1, np.nan))[epoch] for when in ("before", "after"))
-            seen[int(table["phase"][epoch])].append((epoch, *losses))
+            before, after = (table[key][epoch] if key in table else np.nan for key in LOSSES)
+            seen[int(table["phase"][epoch])].append((epoch, before, after))
     texts = list(changes(arm, stages).values())
     rows = []
     for number, (phase, values) in enumerate(sorted(seen.items())):
-        epochs, before, after = np.array(values).T
+        epochs, befores, afters = np.array(values).T
         span = f"{epochs.min():.0f}" + (f" to {epochs.max():.0f}" if epochs.min() < epochs.max() else "")
         text = texts[number] if number < len(texts) else ""
-        means = {"before": float(before.mean()), "after": float(after.mean()), "change": float((after - before).mean())}
-        rows.append({"phase": phase, "epochs": span, "text": text, **means})
+        means = {"before": float(befores.mean()), "after": float(afters.mean())}
+        rows.append({"phase": phase, "epochs": span, "text": text, **means, "change": means["after"] - means["before"]})
     return rows
 
 

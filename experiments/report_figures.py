@@ -53,7 +53,7 @@ def curves(arms: Sequence[Arm]) -> list[str]:
         mean = np.nanmean(arm["scores"], 0)
         best = int(np.nanargmax(mean))
         phases = "".join(f"; at epoch {epoch} {text}" for epoch, text in arm["changes"].items())
-        says = f"{arm['name']}: validation macro-F1 from {mean[0]:.3f} to its best, {mean[best]:.3f} at epoch {best}{phases}."
+        says = f"{arm['name']}: val macro-F1 {mean[0]:.3f} at first, at best {mean[best]:.3f} at epoch {best}{phases}."
         found.append(charts.curve(arm, [other for other in drawn if other is not arm], limits, says))
     return found
 
@@ -70,9 +70,7 @@ def class_panels(results: Mapping[str, Any], arms: Sequence[Arm]) -> list[str]:
             {"name": arm.name, "index": arm.index, "mean": value["mean"], "ci95": interval(value)}
             for arm, value in zip(arms, values[name], strict=True)
         ]
-        says = f"{name}: F1 " + ", ".join(
-            f"{arm.name} {score(v)}" for arm, v in zip(arms, values[name], strict=True)
-        )
+        says = f"{name}: F1 " + ", ".join(f"{arm.name} {score(v)}" for arm, v in zip(arms, values[name], strict=True))
         images = next((a.records[0]["per_class"][name]["support"] for a in arms if a.records), None)
         found.append(charts.class_scores(name, rows, limits, images, says + "."))
     return found
@@ -86,7 +84,7 @@ def reliabilities(arms: Sequence[Arm]) -> list[str]:
         if bins:
             confidence, accuracy, share = np.array(bins).T
             gap = float((share * (confidence - accuracy)).sum())
-            how = "too confident" if gap > 0.01 else "not confident enough" if gap < -0.01 else "about as confident as right"
+            how = "too sure" if gap > 0.01 else "not sure enough" if gap < -0.01 else "as sure as it is right"
             ece = plain(arm.result.get("ece")) or float((share * abs(confidence - accuracy)).sum())
             says = f"{arm.name}: on the whole {how}, mean confidence minus accuracy {gap:+.3f}, ECE {ece:.3f}."
             found.append(charts.reliability({"name": arm.name, "index": arm.index, "ece": ece, "bins": bins}, says))
@@ -103,14 +101,15 @@ def diagnostics(arms: Sequence[Arm]) -> list[str]:
         }
         for arm in arms
     }
-    everything = {
-        key: [values for series in drawn.values() for values in series[key].values()] for key in ("gradient_norm", "distance")
-    }
-    if not everything["gradient_norm"]:
+    all_norms, distances = (
+        [values for series in drawn.values() for values in series[key].values()]
+        for key in ("gradient_norm", "distance")
+    )
+    if not all_norms:
         return []
-    norms = np.concatenate([np.ravel(values) for values in everything["gradient_norm"]])
+    norms = np.concatenate([np.ravel(values) for values in all_norms])
     norms = norms[norms > 0]
-    limits = {"gradient_norm": (norms.min() / 1.5, norms.max() * 1.5), "distance": _limits(everything["distance"])}
+    limits = {"gradient_norm": (norms.min() / 1.5, norms.max() * 1.5), "distance": _limits(distances)}
     found = []
     for arm in arms:
         series = drawn[arm.name]
@@ -120,7 +119,10 @@ def diagnostics(arms: Sequence[Arm]) -> list[str]:
         moved = {stage: float(np.nanmean(values[:, -1])) for stage, values in series["distance"].items()}
         says = f"{arm.name}: the largest mean gradient norm is that of {max(pulled, key=pulled.__getitem__)}"
         far = max(moved, key=moved.__getitem__, default=None)
-        says += f"; {far} has moved furthest, by {moved[far]:.2%}." if far and moved[far] > 0 else "; no stage with a start has moved."
+        moves = (
+            f"{far} has moved furthest, by {moved[far]:.2%}" if far and moved[far] > 0 else "the backbone has not moved"
+        )
+        says += f"; {moves}."
         head = {"name": arm.name, "index": arm.index, "changes": changes(arm, stages)}
         found.append(charts.diagnostics(head, stages, series, limits, says))
     return found

@@ -5,7 +5,7 @@ from typing import Any
 
 
 def headline(results: Mapping[str, Any]) -> list[str]:
-    """Which arm is best or what cannot be told apart, by how much, at what cost: sentences from results/<study>.json."""
+    """Which arm is best or what cannot be told apart, by how much, at what cost, in sentences."""
     arms = sorted(results["arms"], key=lambda arm: -arm["f1_macro"]["mean"])
     best, others = arms[0], arms[1:]
     name, f1 = best["strategy"], score(best["f1_macro"])
@@ -29,9 +29,8 @@ def headline(results: Mapping[str, Any]) -> list[str]:
     clean = best.get("clean")
     if clean and clean.get("f1_macro") and clean["images"]:
         by = clean["f1_macro"]["mean"] - best["f1_macro"]["mean"]
-        images = f"{number(clean['images'])} test images {clean['rule'].removeprefix('without ')}"
-        where = f"Without {images.partition('test images ')[2]}" if clean["rule"].startswith("without ") else clean["rule"]
-        sentences.append(f"{where}, {name} has {clean['f1_macro']['mean']:.3f} ({signed(by)}).")
+        rule = clean["rule"][0].upper() + clean["rule"][1:]
+        sentences.append(f"{rule}, {name} has {clean['f1_macro']['mean']:.3f} ({signed(by)}).")
     if runs == 1:
         sentences.append("One run an arm: the differences between seeds are not measured.")
     return [sentence for sentence in sentences if sentence]
@@ -41,11 +40,13 @@ def _cost_sentence(best: Mapping[str, Any], tied: Sequence[Mapping[str, Any]], o
     known = [arm for arm in (best, *tied) if flops_of(arm)]
     if not known or not flops_of(best):
         return ""
-    spent = f"{flops(flops_of(best))} and {duration(plain(best['cost']['seconds']))} a run"
+    name, spent = best["strategy"], f"{flops(flops_of(best))} and {duration(plain(best['cost']['seconds']))} a run"
     cheapest = min(known, key=flops_of)
     if tied and cheapest is not best:
-        share = flops_of(cheapest) / flops_of(best)
-        return f"Of these, {cheapest['strategy']} is the cheapest, at {share:.0%} of the {spent} that {best['strategy']} takes."
+        share = f"{flops_of(cheapest) / flops_of(best):.0%}"
+        return (
+            f"Of these, {cheapest['strategy']} is the cheapest, with {share} of the operations: {name} takes {spent}."
+        )
     low = min((arm for arm in others if flops_of(arm)), key=flops_of, default=best)
     ratio = flops_of(best) / flops_of(low)
     if ratio <= 1:
@@ -117,7 +118,7 @@ def flops(value: Any) -> str:
     value = plain(value)
     if not value:
         return "–"
-    scale, name = next(each for each in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1, "")) if value >= each[0] or each[0] == 1)
+    scale, name = next((each for each in ((1e15, "P"), (1e12, "T"), (1e9, "G")) if value >= each[0]), (1, ""))
     return f"{value / scale:.3g} {name}FLOPs"
 
 
