@@ -8,9 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from experiments.report_data import BINS
 from experiments.svg import GLYPHS, INK, MARKERS, MUTED, arm_colour, panel, plain_ticks, stage_colour, to_svg
 
-DASHES = ["-", (0, (6, 2)), (0, (3, 1.5)), (0, (1, 1)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1))]
+DASHES: list[Any] = ["-", (0, (6, 2)), (0, (3, 1.5)), (0, (1, 1)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1))]
 
 
 def frontier(points: Sequence[Mapping[str, Any]], xlabel: str, says: str) -> str:
@@ -42,9 +43,10 @@ def frontier(points: Sequence[Mapping[str, Any]], xlabel: str, says: str) -> str
     axes.get_xlim(), axes.get_ylim()  # matplotlib sets the limits when they are asked for
     width, height = figure.get_size_inches() * 72
     places = [axes.transData.transform((point["cost"], point["f1"])) for point in points]
-    # The frontier rises to the right: below a point, or above one whose name is left of it, nothing crosses the name.
+    # The frontier rises to the right: nothing crosses a name below a point, or above and to the left of one on it.
     lefts = [x > width - 100 for x, _ in places]
-    wanted = [y + (9 if left else -9) for (_, y), left in zip(places, lefts, strict=True)]
+    above = [left and point in front for left, point in zip(lefts, points, strict=True)]
+    wanted = [y + (9 if up else -9) for (_, y), up in zip(places, above, strict=True)]
     for point, (x, y), left, at in zip(points, places, lefts, _spread(wanted, 15.0), strict=True):
         beside = x + (-9 if left else 9)
         if abs(at - y) > 16:
@@ -88,7 +90,7 @@ def curve(arm: Mapping[str, Any], others: Sequence[Mapping[str, Any]], ylimits: 
 
 
 def class_scores(
-    name: str, arms: Sequence[Mapping[str, Any]], limits: tuple[float, float], images: int, says: str
+    name: str, arms: Sequence[Mapping[str, Any]], limits: tuple[float, float], images: int | None, says: str
 ) -> str:
     """F1 of one class, an arm a row, with intervals.
 
@@ -96,7 +98,7 @@ def class_scores(
         name: Of the class.
         arms: name, index, mean, ci95 (None with one run) of each arm.
         limits: Of the axis, shared by all classes.
-        images: Test images of the class.
+        images: Test images of the class, where that is known.
         says: The finding, for who cannot see the figure.
     """
     figure, axes = panel(360, 52 + 19 * len(arms), left=84, top=26, bottom=26)
@@ -112,7 +114,8 @@ def class_scores(
     axes.grid(False, axis="y")
     plain_ticks(axes, axis="x")
     axes.set_title(name, loc="left", fontsize=13.5)
-    axes.set_title(f"{images:,} images", loc="right", fontsize=11, color=MUTED)
+    if images is not None:
+        axes.set_title(f"{images:,} images", loc="right", fontsize=11, color=MUTED)
     return to_svg(figure, says)
 
 
@@ -126,7 +129,7 @@ def reliability(arm: Mapping[str, Any], says: str) -> str:
     figure, axes = panel(360, 290, left=40, bottom=44)
     confidence, accuracy, share = np.array(arm["bins"]).T
     colour = arm_colour(arm["index"])
-    axes.bar(confidence, share, width=0.05, color=colour, alpha=0.22, lw=0, zorder=1)
+    axes.bar((np.floor(confidence * BINS) + 0.5) / BINS, share, width=0.055, color=colour, alpha=0.22, lw=0, zorder=1)
     axes.plot([0, 1], [0, 1], color=MUTED, lw=1, ls=(0, (4, 3)), zorder=2)
     many = share >= 0.005  # a bin of a few images says little: a dot, and no line to it
     axes.plot(confidence[many], accuracy[many], color=colour, lw=1.4, zorder=3)
