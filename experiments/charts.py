@@ -47,7 +47,12 @@ def frontier(points: Sequence[Mapping[str, Any]], xlabel: str, says: str) -> str
     lefts = [x > width - 100 for x, _ in places]
     above = [left and point in front for left, point in zip(lefts, points, strict=True)]
     wanted = [y + (9 if up else -9) for (_, y), up in zip(places, above, strict=True)]
-    for point, (x, y), left, at in zip(points, places, lefts, _spread(wanted, 15.0), strict=True):
+    shown = dict(enumerate(wanted))
+    for side in (False, True):  # names on one side of their points are in each other's way
+        rows = [row for row, left in enumerate(lefts) if left == side]
+        shown |= dict(zip(rows, _spread([wanted[row] for row in rows], 15.0), strict=True))
+    for row, (point, (x, y), left) in enumerate(zip(points, places, lefts, strict=True)):
+        at = shown[row]
         beside = x + (-9 if left else 9)
         if abs(at - y) > 16:
             figure.add_artist(_line([x, beside], [y, at], width, height))
@@ -134,7 +139,7 @@ def reliability(arm: Mapping[str, Any], says: str) -> str:
     many = share >= 0.005  # a bin of a few images says little: a dot, and no line to it
     axes.plot(confidence[many], accuracy[many], color=colour, lw=1.4, zorder=3)
     axes.vlines(confidence[many], confidence[many], accuracy[many], color=colour, lw=1.2, alpha=0.6, zorder=2)
-    axes.scatter(confidence, accuracy, s=16 + 260 * share, color=colour, lw=0, zorder=4)
+    axes.scatter(confidence, accuracy, s=16 + 260 * share, color=colour, lw=0, zorder=4, clip_on=False)
     quarters = [0, 0.25, 0.5, 0.75, 1]
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", xticks=quarters, yticks=quarters)
     plain_ticks(axes)
@@ -177,6 +182,7 @@ def diagnostics(
         _phase_lines(axes, arm["changes"], named=False)
         axes.set_title(title, loc="left", fontsize=11, color=MUTED, pad=5)
     plain_ticks(upper)
+    plain_ticks(lower, axis="y")
     upper.tick_params(labelbottom=False)
     upper.minorticks_off()
     lower.set_xlabel("epoch")
@@ -198,9 +204,9 @@ def _phase_lines(axes: Any, changes: Mapping[int, str], named: bool) -> None:
     pixel = (high - low) / axes.bbox.width
     free = low
     for epoch, text in changes.items():
-        x, width = epoch - 0.5, 6.2 * len(text) * pixel
+        x, width = epoch - 0.5, 6.4 * len(text) * pixel
         axes.axvline(x, color=INK, lw=0.9, ls=(0, (1, 2)), zorder=2)
-        start = min(x, high + 10 * pixel - width)
+        start = min(x, high - width)
         if named and start >= free:
             axes.text(start, 1.03, text, transform=axes.get_xaxis_transform(), fontsize=10.5, color=MUTED)
             free = start + width

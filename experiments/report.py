@@ -80,7 +80,7 @@ def build(root: Path, results: Path) -> tuple[str, int]:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    words = ("score", "signed", "probability", "number", "flops", "duration", "plain", "flops_of")
+    words = ("score", "signed", "probability", "number", "flops", "duration", "plain", "flops_of", "interval")
     environment.filters |= {name: getattr(report_words, name) for name in words}
     dashes = ["none" if dash == "-" else " ".join(f"{2 * length:g}" for length in dash[1]) for dash in charts.DASHES]
     page = environment.get_template(TEMPLATE).render(studies=studies, glyphs=svg.GLYPHS, dashes=dashes)
