@@ -44,11 +44,12 @@ def refresh(root: Path, results: Path) -> None:
     Raises:
         SystemExit: The runs of a study cannot be compared; one line says why.
     """
-    newest: dict[str, float] = {}
+    tested: dict[str, float] = {}
     for path in root.glob("*/*/seed*/metrics.json"):
-        study = path.parts[-4]
-        newest[study] = max(newest.get(study, 0.0), path.stat().st_mtime)
-    for study, when in sorted(newest.items()):
+        if (path.parent / "test.npz").is_file():
+            study = path.parts[-4]
+            tested[study] = max(tested.get(study, 0.0), path.stat().st_mtime)
+    for study, when in sorted(tested.items()):
         path = results / f"{study}.json"
         if not path.is_file() or path.stat().st_mtime < when:
             from experiments.results import write
@@ -70,7 +71,7 @@ def build(root: Path, results: Path) -> tuple[str, int]:
     files = [json.loads(path.read_text()) for path in sorted(results.glob("*.json"))]
     found = [content for content in files if isinstance(content, dict) and content.get("arms")]
     if not found:
-        stop(f"no finished runs in {root}, no results in {results}: `make table-fer` makes both")
+        stop(f"no runs with metrics.json and test.npz in {root}, no results in {results}: `make table-fer` makes both")
     with matplotlib.rc_context(svg.STYLE):
         studies = [study_view(content, root) for content in found]
     environment = jinja2.Environment(

@@ -51,7 +51,7 @@ def read_arms(results: Mapping[str, Any], root: Path) -> list[Arm]:
     for result in results["arms"]:
         name = result["strategy"]
         folders = [find_folder(root, results["study"], name, run) for run in result["runs"]]
-        there = [folder for folder in folders if folder.is_dir()]
+        there = [folder for folder in folders if (folder / "metrics.json").is_file()]
         tables = [_read_table(folder / "metrics.csv") for folder in there if (folder / "metrics.csv").is_file()]
         records = [json.loads((folder / "metrics.json").read_text()) for folder in there]
         arms.append(Arm(name, order.index(name), result, there, tables, records))

@@ -111,6 +111,7 @@ def test_the_numbers_are_those_of_the_results_and_the_runs(page, runs):
     summed = np.sum([record["confusion_matrix"] for record in matrices], axis=0)
     angry = [f"{share:.0f}" for share in 100 * summed[0] / summed[0].sum()]
     assert ["Angry", *angry] in page.rows
+    assert f'title="Angry, predicted Angry: {summed[0, 0]}"' in page.source
     pair = next(pair for pair in results["pairs"] if {pair["a"], pair["b"]} == {"full", "gradual"})
     assert not pair["distinguishable"]
     assert any(row[:1] == [f"{pair['a']} − {pair['b']}"] and "not distinguishable" in row for row in page.rows)
