@@ -1,6 +1,5 @@
 """The report's page, from synthetic run folders; test_report_browser.py opens it in a real browser."""
 
-import importlib.util
 import json
 import os
 import re
@@ -9,25 +8,21 @@ import subprocess
 import sys
 from html.parser import HTMLParser
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
 from experiments import report, report_words
 from experiments.charts import undominated
+from tests.experiments.synthetic import write_runs
+from tests.experiments.synthetic_results import write_results
 
 HERE = Path(__file__).parent
 SECTIONS = (
     *("scores", "cost", "curves", "confusion", "classes", "mistakes", "calibration"),
     *("phases", "hypotheses", "pairs", "made"),
 )
-
-
-def synthetic():
-    spec = importlib.util.spec_from_file_location("synthetic", HERE / "synthetic.py")
-    module = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(module)
-    return module
 
 
 class Page(HTMLParser):
@@ -61,10 +56,12 @@ class Page(HTMLParser):
 
 @pytest.fixture(scope="module")
 def runs(tmp_path_factory):
+    """Run folders, and their results in results/ beside them."""
     root = tmp_path_factory.mktemp("report") / "runs"
-    write = synthetic().write_runs
-    write(root, "fer", ("frozen", "full", "gradual"), seeds=(0, 1))
-    write(root, "fashion", ("plain",), seeds=(0,))
+    write_runs(root, "fer", ("frozen", "full", "gradual"), seeds=(0, 1))
+    write_runs(root, "fashion", ("plain",), seeds=(0,))
+    for study in ("fer", "fashion"):
+        write_results(root, study, root.parent / "results")
     return root
 
 
@@ -134,7 +131,7 @@ def test_phases_and_mistakes(page):
 def test_what_is_missing_is_said(runs, tmp_path, capsys):
     root = tmp_path / "runs"
     shutil.copytree(runs / "fer", root / "fer")
-    report.main(["--root", str(root), "--results", str(tmp_path)])
+    write_results(root, "fer", tmp_path)
     for name in ("test.npz", "mistakes.json", "metrics.csv"):
         for path in root.rglob(name):
             path.unlink()
@@ -151,18 +148,19 @@ def test_what_is_missing_is_said(runs, tmp_path, capsys):
 
 
 def test_results_are_written_anew_only_for_newer_runs(runs, tmp_path, monkeypatch):
-    report.refresh(runs, tmp_path)
     written = []
-    monkeypatch.setattr("experiments.results.write", lambda study, *args: written.append(study))
+    module = SimpleNamespace(write=lambda study, root, out: written.append(study))
+    monkeypatch.setitem(sys.modules, "experiments.results", module)
     report.refresh(runs, tmp_path)
-    assert written == []
-    newest = (tmp_path / "fer.json").stat().st_mtime
-    path = runs / "fer" / "full" / "seed1" / "metrics.json"
-    before = path.stat()
-    os.utime(path, (newest + 5, newest + 5))
+    assert written == ["fashion", "fer"]
+    write_results(runs, "fashion", tmp_path)
+    write_results(runs, "fer", tmp_path)
     report.refresh(runs, tmp_path)
-    os.utime(path, (before.st_atime, before.st_mtime))
-    assert written == ["fer"]
+    assert written == ["fashion", "fer"]
+    newest = max(path.stat().st_mtime for path in (runs / "fer").glob("*/*/metrics.json"))
+    os.utime(tmp_path / "fer.json", (newest - 5, newest - 5))
+    report.refresh(runs, tmp_path)
+    assert written == ["fashion", "fer", "fer"]
 
 
 def test_no_finished_runs(tmp_path, capsys):

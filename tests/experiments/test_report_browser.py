@@ -1,16 +1,16 @@
 """The report in a real browser: Debian's chromium, headless, as wide as a phone and as a desk, without a network."""
 
 import html
-import importlib.util
 import json
 import re
 import shutil
 import subprocess
-from pathlib import Path
 
 import pytest
 
 from experiments import report
+from tests.experiments.synthetic import write_runs
+from tests.experiments.synthetic_results import write_results
 
 pytestmark = pytest.mark.browser
 
@@ -63,19 +63,14 @@ def chromium():
     return path
 
 
-def write_runs(root):
-    spec = importlib.util.spec_from_file_location("synthetic", Path(__file__).with_name("synthetic.py"))
-    synthetic = importlib.util.module_from_spec(spec)
-    spec.loader.exec_module(synthetic)
-    synthetic.write_runs(root, "fer", ("frozen", "full", "gradual"), seeds=(0, 1))
-    synthetic.write_runs(root, "deepweeds", ("partial", "layerdecay"), seeds=(0,))
-
-
 @pytest.fixture(scope="module")
 def frames(tmp_path_factory):
     """What the probe finds at 390 and at 1280 pixels, and what chromium itself says."""
     folder = tmp_path_factory.mktemp("browser")
-    write_runs(folder / "runs")
+    write_runs(folder / "runs", "fer", ("frozen", "full", "gradual"), seeds=(0, 1))
+    write_runs(folder / "runs", "deepweeds", ("partial", "layerdecay"), seeds=(0,))
+    for study in ("fer", "deepweeds"):
+        write_results(folder / "runs", study, folder)
     report.main(["--root", str(folder / "runs"), "--results", str(folder)])
     text = (folder / "report.html").read_text()
     (folder / "page.html").write_text(text.replace("<head>", "<head>" + PROBE, 1))
