@@ -6,6 +6,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from callbacks.files import write_csv
+from callbacks.gather import gather
 
 
 class PredictionWriter(Callback):
@@ -36,22 +37,15 @@ class PredictionWriter(Callback):
 
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Gather those of all ranks and write the file (rank 0)."""
-        index = torch.cat([output["index"] for output in self._outputs])
-        probabilities = torch.cat([output["probabilities"] for output in self._outputs])
-        parts: list[Any] = [(index, probabilities)]
-        if trainer.world_size > 1:
-            parts = [None] * trainer.world_size
-            torch.distributed.all_gather_object(parts, (index, probabilities))
-        if not trainer.is_global_zero:
+        found = gather(trainer, self._outputs)
+        if found is None:
             return
-        index, probabilities = (torch.cat(tensors) for tensors in zip(*parts, strict=True))
-        order = index.argsort()
         classes: list[str] = pl_module.class_names  # type: ignore[assignment]
         loader: Any = trainer.predict_dataloaders
         names = loader.dataset.split.names
         rows = (
             [names[i], classes[p.argmax()], *(f"{value:.6f}" for value in p.tolist())]
-            for i, p in zip(index[order].tolist(), probabilities[order], strict=True)
+            for i, p in zip(found["index"].tolist(), found["probabilities"], strict=True)
         )
         write_csv(self.path, ["image", "predicted", *classes], rows)
-        print(f"wrote {self.path} ({len(order):,} images)")
+        print(f"wrote {self.path} ({len(found['index']):,} images)")

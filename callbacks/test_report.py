@@ -5,17 +5,28 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
+import numpy as np
+import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import WandbLogger
 from rich.console import Console
 from rich.table import Table
+from torch import Tensor
 
 from callbacks.files import is_dev_run, write_atomically
+from callbacks.gather import gather
+from callbacks.mistakes import write_mistakes
 from callbacks.phases import PhaseCallback, numel
+from classification import scores
+from classification.metrics import calibration_error
 
 
 class TestReport(Callback):
     """After `test`: a table on the terminal, metrics.json, confusion_matrix.png, and both in W&B.
+
+    What the network said of every image is in test.npz, from which all statistics are made, so that the test split is
+    read once: labels `[N]`, probabilities `[N, num_classes]`, names `[N]`, and `clean` `[N]`: which are not known
+    from training. The scores of those alone are in metrics.json beside the official ones.
 
     Args:
         folder: The run's folder.
@@ -27,42 +38,79 @@ class TestReport(Callback):
     def __init__(self, folder: Path, provenance: Mapping[str, Any]) -> None:
         self.folder, self.provenance = folder, provenance
 
+    def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start anew."""
+        self._outputs: list[dict[str, Tensor]] = []
+
+    def on_test_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep what the network said of a batch."""
+        self._outputs.append({name: value.cpu() for name, value in outputs.items()})
+
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write and print everything (rank 0)."""
         classifier: Any = pl_module
-        scores, names = classifier.scores, classifier.class_names
-        if not trainer.is_global_zero or scores is None:
+        total, names = classifier.scores, classifier.class_names
+        found = gather(trainer, self._outputs)
+        if found is None or total is None:
             return
-        rows = list(zip(names, scores.precision, scores.recall, scores.f1, scores.support, strict=True))
-        _print_table(scores, rows)
+        rows = list(zip(names, total.precision, total.recall, total.f1, total.support, strict=True))
+        _print_table(total, rows)
         limit = trainer.limit_test_batches
         if is_dev_run(trainer) or not (isinstance(limit, float) and limit == 1.0):
             print("a part of the test split only: nothing is written")
             return
         data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        expected, evaluated = len(data.splits["test"]), sum(scores.support)
+        expected, evaluated = len(data.splits["test"]), sum(total.support)
         if evaluated != expected:
             raise RuntimeError(f"evaluated {evaluated} images of a test split of {expected}")
         per_class = {name: {"precision": p, "recall": r, "f1": f, "support": n} for name, p, r, f, n in rows}
         learning = {p for phase in classifier.phases for p in classifier.learning_parameters(phase)}
         callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
         phases = [callback.history for callback in callbacks if isinstance(callback, PhaseCallback)]
+        labels, probabilities = found["label"], found["probabilities"]
+        leaked = torch.from_numpy(data.leaked())
+        clean = clean_scores(labels[~leaked], probabilities[~leaked])
         record = {
             **self.provenance,
+            "class_names": names,
             "parameters": numel(classifier.network.parameters()),
             "trainable_parameters": numel(learning),
             "phases": phases[0] if phases else [],  # up to the epoch of the checkpoint
-            "test": {**scores.summary(), "images": evaluated},
+            "test": {**total.summary(), "ece": calibration_error(probabilities, labels), "images": evaluated},
+            "clean": {"rule": data.leak_rule, **clean},
             "per_class": per_class,
-            "confusion_matrix": scores.confusion_matrix,
+            "confusion_matrix": total.confusion_matrix,
             "data_fingerprint": data.fingerprint,
         }
-        self._replace_metrics(record)
-        write_atomically(self.folder / "confusion_matrix.png", draw_confusion_matrix(scores.confusion_matrix, names))
-        print(f"wrote {self.folder / 'metrics.json'} and confusion_matrix.png")
+        if clean["images"]:
+            print(
+                f"{data.leak_rule}: accuracy {clean['accuracy']:.4f}, macro-F1 {clean['f1_macro']:.4f} "
+                f"({clean['images']:,} images)"
+            )
+        arrays = {
+            "labels": labels,
+            "probabilities": probabilities,
+            "clean": ~leaked,
+            "names": data.splits["test"].names,
+        }
+        file = io.BytesIO()
+        np.savez_compressed(file, **{name: np.asarray(values) for name, values in arrays.items()})
+        write_atomically(self.folder / "test.npz", file.getvalue())
+        write_mistakes(self.folder / "mistakes.json", trainer, classifier, labels, probabilities)
+        write_atomically(self.folder / "confusion_matrix.png", draw_confusion_matrix(total.confusion_matrix, names))
+        self._replace_metrics(record)  # last: where it is, the others are
+        print(f"wrote {self.folder / 'metrics.json'}, test.npz, mistakes.json and confusion_matrix.png")
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
-                _log_to_wandb(logger, scores.confusion_matrix, names, rows)
+                _log_to_wandb(logger, total.confusion_matrix, names, rows)
 
     def _replace_metrics(self, record: Mapping[str, Any]) -> None:
         """Write metrics.json, and say so where that replaces the scores of another checkpoint or another test set."""
@@ -75,16 +123,32 @@ class TestReport(Callback):
         write_atomically(path, json.dumps(record, indent=1) + "\n")
 
 
-def _print_table(scores: Any, rows: Sequence[tuple[Any, ...]]) -> None:
+def clean_scores(labels: Tensor, probabilities: Tensor) -> dict[str, Any]:
+    """Scores of some test images; None each where there is no image.
+
+    Args:
+        labels: `[N]`.
+        probabilities: `[N, num_classes]`.
+    """
+    size = probabilities.shape[1]
+    matrix = torch.bincount(labels * size + probabilities.argmax(1), minlength=size**2).view(size, size)
+    summary: dict[str, Any] = scores(torch.tensor(torch.nan), matrix).summary()
+    del summary["loss"]
+    if not len(labels):
+        return {**dict.fromkeys([*summary, "ece"]), "images": 0}
+    return {**summary, "ece": calibration_error(probabilities, labels), "images": len(labels)}
+
+
+def _print_table(total: Any, rows: Sequence[tuple[Any, ...]]) -> None:
     table = Table("test", title_justify="left")
     for column in ("precision", "recall", "F1", "images"):
         table.add_column(column, justify="right")
     for row in rows:
         table.add_row(row[0], *(f"{value:.4f}" for value in row[1:4]), f"{row[4]:,}")
     table.add_section()
-    averages = (scores.precision_macro, scores.recall_macro, scores.f1_macro)
-    table.add_row("macro average", *(f"{value:.4f}" for value in averages), f"{sum(scores.support):,}")
-    table.add_row("accuracy", "", "", f"{scores.accuracy:.4f}", "")
+    averages = (total.precision_macro, total.recall_macro, total.f1_macro)
+    table.add_row("macro average", *(f"{value:.4f}" for value in averages), f"{sum(total.support):,}")
+    table.add_row("accuracy", "", "", f"{total.accuracy:.4f}", "")
     Console().print(table)
 
 

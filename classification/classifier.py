@@ -1,6 +1,6 @@
 import copy
 import os
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from typing import Any, NotRequired, TypedDict
 
 import numpy as np
@@ -136,14 +136,19 @@ class Classifier(PhasedModule):
         logits = self.batch_logits(batch, "val")
         self._split("val").update(self.loss(logits, batch["label"]), logits, batch["label"])
 
-    def test_step(self, batch: Batch, batch_idx: int) -> None:
-        """Add one batch to the sums."""
+    def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
+        """Add one batch to the sums; place in the split `[B]`, label `[B]` and probabilities `[B, num_classes]`."""
         logits = self.batch_logits(batch, "test")
         self._split("test").update(self.loss(logits, batch["label"]), logits, batch["label"])
+        return {"index": batch["index"], "label": batch["label"], "probabilities": logits.float().softmax(1)}
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
         """Place in the split `[B]` and probability of every class `[B, num_classes]`."""
         return {"index": batch["index"], "probabilities": self.batch_logits(batch, "predict").float().softmax(1)}
+
+    def stage_outputs(self) -> Mapping[str, nn.Module]:
+        """The modules whose outputs are those of the stages, input to head."""
+        raise NotImplementedError
 
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
         """Seed what the step draws at random."""

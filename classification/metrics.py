@@ -58,6 +58,18 @@ def scores(loss: Tensor, matrix: Tensor) -> Scores:
     )
 
 
+def calibration_error(probabilities: Tensor, labels: Tensor) -> float:
+    """Expected calibration error: how far confidence and accuracy are apart, over 15 equal bins of confidence.
+
+    Args:
+        probabilities: `[N, num_classes]`.
+        labels: `[N]`.
+    """
+    from torchmetrics.functional.classification import multiclass_calibration_error
+
+    return multiclass_calibration_error(probabilities, labels, probabilities.shape[1], n_bins=15, norm="l1").item()
+
+
 class SplitMetrics(Metric):
     """Loss and confusion matrix of one split, summed over batches and over ranks.
 

@@ -16,6 +16,7 @@ from torch.utils.data import DataLoader, Dataset
 
 from datamodules.batch_transforms import BatchAugmentation
 from datamodules.images import Array, MappedImages, Split, fingerprint, read_image, resize
+from datamodules.leaks import same_pixels
 from datamodules.samplers import BatchSampler, Request, ResumableLoader
 from datamodules.transforms import Augmentation, Transform
 
@@ -108,6 +109,8 @@ class ImageDataModule(L.LightningDataModule):
         augment_with: `albumentations`, image by image in worker processes, which knows all of its transforms; or
             `batch`, whole batches on the device that trains, which knows flips, crops, affine and photometric ones.
         split_seed: Of splits that the publisher did not make; apart from the training's seed.
+        train_fraction: Train on so much of the training split, with the classes in its proportions; chosen by
+            `split_seed`.
         cache_dir: Where decoded images are kept, and features in `.features` below it; None is `<root>/.decoded`,
             and `<root>/.features`.
         predict_folder: For `predict`: the images of this folder instead of the test split.
@@ -117,6 +120,7 @@ class ImageDataModule(L.LightningDataModule):
     class_names: Sequence[str]
     channels: int
     native_size: int
+    leak_rule: ClassVar[str] = "test images that are a training image, byte for byte, left out"
 
     def __init__(
         self,
@@ -127,10 +131,13 @@ class ImageDataModule(L.LightningDataModule):
         augment: list[Transform] | None = None,
         augment_with: AugmentWith = "albumentations",
         split_seed: int = 0,
+        train_fraction: float = 1.0,
         cache_dir: str | None = None,
         predict_folder: str | None = None,
     ) -> None:
         super().__init__()
+        if not 0 < train_fraction <= 1:
+            raise MisconfigurationException(f"data.train_fraction is above 0 and at most 1, not {train_fraction}")
         self.save_hyperparameters(logger=False)
         self.root = Path(root)
         self.image_size = image_size
@@ -139,6 +146,7 @@ class ImageDataModule(L.LightningDataModule):
         self.augment = augment or []
         self.augment_with = augment_with
         self.split_seed = split_seed
+        self.train_fraction = train_fraction
         self.cache_dir = Path(cache_dir) if cache_dir else self.root / ".decoded"
         self.feature_dir = (Path(cache_dir) if cache_dir else self.root) / ".features"
         self.predict_folder = Path(predict_folder) if predict_folder else None
@@ -176,6 +184,16 @@ class ImageDataModule(L.LightningDataModule):
             self.splits = {"predict": self._folder_split(self.predict_folder)}
         elif not self.splits:
             self.splits = self.load_splits()
+            self.whole_train = self.splits["train"]
+            if self.train_fraction < 1:
+                self.splits["train"] = self._part_of(self.whole_train)
+
+    def leaked(self) -> Array:
+        """Which images of the test split are known from training, as `leak_rule` says: bool `[N]`.
+
+        A run that trains on a part of the training split is judged by the whole of it, so that runs stay comparable.
+        """
+        return same_pixels(self.whole_train, self.splits["test"])
 
     @property
     def class_counts(self) -> list[int]:
@@ -217,6 +235,11 @@ class ImageDataModule(L.LightningDataModule):
         sampler = BatchSampler(len(split), self.batch_size)
         sampler.set_epoch(view or 0)
         yield from DataLoader(dataset, None, sampler=sampler, num_workers=self._workers(dataset, 1))
+
+    def images_of(self, name: str, places: Sequence[int]) -> Tensor:
+        """Some images of a split as the network is given them, not augmented: uint8 `[B, C, H, W]`."""
+        images: Tensor = BatchDataset(self.splits[name], self.image_shape[1])[0, places, 1.0]["image"]
+        return images
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
         """Augment the batch on the device that it has come to."""
@@ -294,6 +317,12 @@ class ImageDataModule(L.LightningDataModule):
 
     def _batches_done(self) -> int:
         return self.trainer.fit_loop.epoch_loop.batch_progress.current.ready if self.trainer else 0
+
+    def _part_of(self, split: Split) -> Split:
+        count = max(1, round(self.train_fraction * len(split)))
+        chosen, _ = stratified_split(split.labels, [count, len(split) - count], self.split_seed)
+        names = [split.names[place] for place in chosen]
+        return Split(split.images, split.rows[chosen], split.labels[chosen], names)
 
     def _folder_split(self, folder: Path) -> Split:
         files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)

@@ -10,10 +10,12 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from datamodules.base import PARTS, ImageDataModule
 from datamodules.download import SHA256_OF_IMAGES, URL_OF_IMAGES, URL_OF_LABELS, download
-from datamodules.images import MappedImages, Split, cached, decode_files, fingerprint, read_image, source_key
+from datamodules.images import Array, MappedImages, Split, cached, decode_files, fingerprint, read_image, source_key
+from datamodules.leaks import shots_within
 from datamodules.tables import read_table
 
 FOLDS = 5
+SECONDS = 30  # between two shots of a camera that show the same plants
 
 
 class DeepWeeds(ImageDataModule):
@@ -37,6 +39,7 @@ class DeepWeeds(ImageDataModule):
         *("Rubber vine", "Siam weed", "Snake weed", "Negative"),
     )
     channels, native_size = 3, 256
+    leak_rule = f"test images taken within {SECONDS} s of a training image by the same camera left out"
 
     def __init__(
         self, fold: int = 0, image_size: int | None = 224, batch_size: int = 64, download: bool = True, **kwargs: Any
@@ -67,6 +70,10 @@ class DeepWeeds(ImageDataModule):
             rows = np.array([row_of[name] for name in labels])
             splits[part] = Split(images, rows, np.array(list(labels.values())), list(labels))
         return splits
+
+    def leaked(self) -> Array:
+        """Those with a training image of the same camera shortly before or after: 77 % of every fold."""
+        return shots_within(SECONDS, self.whole_train.names, self.splits["test"].names)
 
     def _meta(self) -> dict[str, Any]:
         tables = [self.folder / "labels" / f"{part}_subset{fold}.csv" for fold in range(FOLDS) for part in PARTS]

@@ -50,6 +50,10 @@ class FashionClassifier(Classifier):
         """The three blocks and the classifier."""
         return {name: list(block.parameters()) for name, block in self.network.named_children()}
 
+    def stage_outputs(self) -> Mapping[str, nn.Module]:
+        """The same as modules."""
+        return dict(self.network.named_children())
+
     def normalize(self, images: Tensor) -> Tensor:
         """Zero mean and unit variance over the training pixels.
 

@@ -117,6 +117,10 @@ class TransferClassifier(Classifier):
         """The backbone's own grouping: stem, layer1 to layer4 and head in a ResNet."""
         return {name: stage.parameters for name, stage in self.network_stages.items()}
 
+    def stage_outputs(self) -> Mapping[str, nn.Module]:
+        """The last module of every stage."""
+        return {name: stage.modules[-1] for name, stage in self.network_stages.items()}
+
     def enter_phases(self, started: Sequence[int]) -> None:
         """As always; a compiled network is compiled anew, as its graph depends on what learns."""
         if list(started) != self.started:

@@ -1,0 +1,55 @@
+"""Grad-CAM (arXiv 1610.02391): which places of an image speak for a class."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+from torch.nn import functional
+
+SIDE = 6  # least side of a map that says where something is; that of layer4 at 48 px has 2, that of layer2 has 6
+
+
+def grad_cam(
+    network: nn.Module, stages: Mapping[str, nn.Module], inputs: Tensor, classes: Tensor
+) -> tuple[str, Tensor] | None:
+    """Maps of the deepest stage whose output is at least SIDE x SIDE, or of the one with the largest output.
+
+    Args:
+        network: From inputs to logits; its mode and its parameters' gradients are left alone.
+        stages: The modules whose outputs are those of the stages, input to head.
+        inputs: Images as the network takes them `[B, C, H, W]`.
+        classes: To explain, one an image `[B]`.
+
+    Returns:
+        The name of the stage, and for every image a map in [0, 1] `[B, H, W]`; None where no stage gives a map.
+    """
+    outputs: dict[str, Tensor] = {}
+
+    def keep(name: str, output: Any) -> Any:
+        if not isinstance(output, Tensor) or output.ndim != 4:
+            return None
+        # A leaf where nothing below it learns, which is all that the gradient of the map needs.
+        outputs[name] = output if output.requires_grad else output.clone().requires_grad_()
+        return outputs[name].clone()  # what comes next may work in place
+
+    handles = [
+        module.register_forward_hook(lambda module, given, output, name=name: keep(name, output))
+        for name, module in stages.items()
+    ]
+    try:
+        with torch.inference_mode(False), torch.enable_grad(), torch.compiler.set_stance("force_eager"):
+            logits = network(inputs.clone())
+            if not outputs:
+                return None
+            large = [name for name, output in outputs.items() if min(output.shape[2:]) >= SIDE]
+            name = large[-1] if large else max(outputs, key=lambda key: outputs[key].shape[-1])
+            score = logits.gather(1, classes.clone()[:, None]).sum()
+            (gradient,) = torch.autograd.grad(score, [outputs[name]])
+            weights = gradient.mean((2, 3), keepdim=True)
+            maps = functional.relu((weights * outputs[name]).sum(1, keepdim=True))
+            maps = functional.interpolate(maps, inputs.shape[2:], mode="bilinear")[:, 0].detach()
+    finally:
+        for handle in handles:
+            handle.remove()
+    return name, maps / maps.amax((1, 2), keepdim=True).clamp(min=1e-12)

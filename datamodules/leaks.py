@@ -1,0 +1,48 @@
+"""Which test images a network has as good as seen: duplicates, and shots of the same camera seconds apart."""
+
+from collections.abc import Sequence
+from datetime import datetime
+
+import numpy as np
+
+from datamodules.images import Array, Split
+
+
+def same_pixels(train: Split, test: Split) -> Array:
+    """Whether test images are byte for byte a training image: bool `[len(test)]`."""
+    known = {train.images.array[row].tobytes() for row in train.rows}
+    return np.array([test.images.array[row].tobytes() in known for row in test.rows], bool)
+
+
+def shots_within(seconds: float, train: Sequence[str], test: Sequence[str]) -> Array:
+    """Whether test images were taken within so many seconds of a training image by the same camera.
+
+    Args:
+        seconds: Between the two shots.
+        train: Names of the training images, such as `20170714-110407-3.jpg`: date, time, camera.
+        test: Names of the test images.
+
+    Returns:
+        bool `[len(test)]`; an image of another name counts as taken by a camera of its own.
+    """
+    shots: dict[str, list[float]] = {}
+    for name in train:
+        camera, moment = _shot(name)
+        shots.setdefault(camera, []).append(moment)
+    moments = {camera: np.sort(np.array(times)) for camera, times in shots.items()}
+    near = np.zeros(len(test), bool)
+    for place, name in enumerate(test):
+        camera, moment = _shot(name)
+        times = moments.get(camera, np.empty(0))
+        after = int(np.searchsorted(times, moment))
+        near[place] = any(abs(times[i] - moment) <= seconds for i in (after - 1, after) if 0 <= i < len(times))
+    return near
+
+
+def _shot(name: str) -> tuple[str, float]:
+    day, _, rest = name.rpartition(".")[0].partition("-")
+    time, _, camera = rest.partition("-")
+    try:
+        return camera, datetime.strptime(day + time, "%Y%m%d%H%M%S").timestamp()
+    except ValueError:
+        return name, 0.0
