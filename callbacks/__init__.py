@@ -1,6 +1,7 @@
 """What happens around the training: phases, the records of a run, predictions."""
 
 from callbacks.auto_rgn import AutoRGNCallback
+from callbacks.cost_ledger import CostLedger
 from callbacks.diagnostics import StageDiagnostics
 from callbacks.epoch_table import EpochTable
 from callbacks.phases import PhaseCallback
@@ -12,6 +13,7 @@ from callbacks.test_report import TestReport
 
 __all__ = [
     "AutoRGNCallback",
+    "CostLedger",
     "EpochTable",
     "PhaseCallback",
     "PlanTable",

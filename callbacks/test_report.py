@@ -90,6 +90,8 @@ class TestReport(Callback):
             "confusion_matrix": total.confusion_matrix,
             "data_fingerprint": data.fingerprint,
         }
+        if (cost := self.folder / "cost.json").is_file():
+            record["cost"] = json.loads(cost.read_text())
         if clean["images"]:
             print(
                 f"{data.leak_rule}: accuracy {clean['accuracy']:.4f}, macro-F1 {clean['f1_macro']:.4f} "

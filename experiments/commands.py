@@ -18,7 +18,16 @@ from rich.console import Console
 
 import fashion_cnn  # noqa: F401  (makes its classes known by their short names)
 import transfer
-from callbacks import EpochTable, PlanTable, PredictionWriter, Provenance, StepCheckpoint, TestReport, plan_table
+from callbacks import (
+    CostLedger,
+    EpochTable,
+    PlanTable,
+    PredictionWriter,
+    Provenance,
+    StepCheckpoint,
+    TestReport,
+    plan_table,
+)
 from callbacks.files import AtomicCheckpointIO, is_dev_run, write_atomically
 from classification import MONITOR, Classifier, phase_ends
 from datamodules import ImageDataModule
@@ -201,6 +210,7 @@ class CLI(LightningCLI):
                 PlanTable(),
                 Provenance({**identity, **provenance()}),
                 EpochTable(self.run.folder / "metrics.csv"),
+                CostLedger(self.run.folder / "cost.json"),
             ]
             if self.command.trainer.enable_checkpointing is not False:
                 folder = self.run.folder / "checkpoints"

@@ -76,6 +76,7 @@ class TransferClassifier(Classifier):
         self.cache, self.cache_gb = cache, cache_gb
         self.frozen_prefix: FrozenPrefix | None = None  # in training, what comes before all that changes in the phase
         self.features: dict[tuple[str, int | None], Features] = {}  # its output, by split and augmented view
+        self.features_computed = 0  # of training images, by this process for this phase; others were in files
         self.rgn: dict[str, float] = {}  # what AutoRGNCallback scales the rates with
         self.pretrained: dict[str, Tensor] = {}  # the backbone as it was before training, where it learns
         self.configure_network(dropout)

@@ -58,7 +58,7 @@ class FeatureCache(Callback):
         self._leave(trainer, pl_module)
 
     def _leave(self, trainer: L.Trainer, module: Any) -> None:
-        module.frozen_prefix, module.features = None, {}
+        module.frozen_prefix, module.features, module.features_computed = None, {}, 0
         if isinstance(data := getattr(trainer, "datamodule", None), ImageDataModule):
             data.without_images.clear()
 
@@ -130,6 +130,7 @@ class FeatureCache(Callback):
         module.features = files.get(
             parts, lambda images: module.frozen_prefix.features(module.inputs(images)), example, made_by
         )
+        module.features_computed = files.computed["train"]
         data.without_images |= {name for name, _ in parts}
 
 

@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import shutil
+from collections import Counter
 from collections.abc import Callable, Sequence
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass
@@ -46,6 +47,9 @@ class Features:
 class FeatureFiles:
     """Computes features of whole splits once, in `data.feature_dir`, whichever run asks first.
 
+    Attributes:
+        computed: Images by split that this object has computed features of; the others were in files.
+
     Args:
         trainer: Says on which device and with which precision, and who the other processes are.
         data: Gives the images.
@@ -54,6 +58,7 @@ class FeatureFiles:
 
     def __init__(self, trainer: L.Trainer, data: ImageDataModule, limit: int) -> None:
         self.trainer, self.data, self.folder, self.limit = trainer, data, data.feature_dir, limit
+        self.computed: Counter[str] = Counter()
 
     def size(self, parts: Sequence[Part], example: Tensor) -> int:
         """Bytes of the features of some splits, of which an example `[B, ...]` is given."""
@@ -121,6 +126,7 @@ class FeatureFiles:
                     values[batch["index"]] = compute(images).permute(order).cpu()
             meta = {"shape": shape, "order": order, "dtype": str(example.dtype).removeprefix("torch.")}
             (work / "meta.json").write_text(json.dumps(meta))
+            self.computed[name] += shape[0]
 
         cached(folder, folder.name, build)
         os.utime(folder / "meta.json")  # used now
