@@ -10,11 +10,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils.flop_counter import flop_registry
 
 
-class _Passes(TorchDispatchMode):
+class _Passes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Adds up the operations of convolutions and matrix products, and those that their gradients will take."""
 
     def __init__(self) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self.forward = self.backward = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:

@@ -55,6 +55,7 @@ def test_a_test_is_recorded_under_the_names_of_the_run(trained, lightning):
     record = json.loads((folder / "metrics.json").read_text())
     assert (record["seed"], record["strategy"]) == (1, "partial")
     assert record["git_commit"] == record["tested_with"]["git_commit"]
+    assert record["cost"] == json.loads((folder / "cost.json").read_text())
 
 
 def test_a_checkpoint_of_many_phases_is_tested_under_the_config_of_one(lightning, tiny_transfer, tmp_path):
