@@ -122,8 +122,7 @@ def test_phases_add_up_to_the_total(fit):
     assert {phase["energy_joules"] for phase in phases} == {None}  # on a CPU
 
 
-@pytest.mark.parametrize("augment", [None, FLIP])
-@pytest.mark.parametrize("step", [3, 7, 13])
+@pytest.mark.parametrize(("step", "augment"), [(3, FLIP), (7, None), (13, None)])
 def test_a_resumed_run_has_the_costs_of_an_unbroken_one(step, augment, fit, tmp_path):
     whole = fit(Gradual(at=[1, 2]), augment, every=2)
     with pytest.raises(Killed):
