@@ -11,10 +11,10 @@ from callbacks.auto_rgn import AutoRGNCallback
 from callbacks.diagnostics import StageDiagnostics
 from callbacks.phases import PhaseCallback
 from classification import Batch, Classifier, Phase
+from classification.cost import pass_flops
 from classification.phases import BatchNorm
 from classification.schedules import NO_DECAY
 from datamodules import ImageDataModule
-from transfer.cost import training_shares
 from transfer.feature_cache import Cache, FeatureCache
 from transfer.features import GB, Features
 from transfer.layout import lay_out
@@ -218,12 +218,11 @@ class TransferClassifier(Classifier):
 
     def training_shares(self) -> list[float]:
         """Estimated operations of a training step in every phase, as a share of those where everything learns."""
-        cases = []
-        for phase in self.phases:
-            touched = {id(parameter) for parameter in self.learning_parameters(phase)}
-            lowest = next(name for name, own in self.stages().items() if any(id(p) in touched for p in own))
-            cases.append((self.learning_stages(phase), lowest))
-        return training_shares(self.network, self.network_stages, cases)
+        shape: Sequence[int] = self.network.default_cfg["input_size"]  # type: ignore[index, assignment]
+        whole = sum(pass_flops(self.network, shape, list(self.network.parameters())))
+        return [
+            sum(pass_flops(self.network, shape, list(self.learning_parameters(phase)))) / whole for phase in self.phases
+        ]
 
     def normalize(self, images: Tensor) -> Tensor:
         """Three channels with the mean and the standard deviation that the backbone was pretrained with."""

@@ -1,7 +1,6 @@
 import pytest
 import timm
 import torch
-from torch.utils.flop_counter import FlopCounterMode
 
 from classification import check_phases, phase_ends
 from transfer import (
@@ -18,7 +17,6 @@ from transfer import (
     Surgical,
     split_into_stages,
 )
-from transfer.cost import stage_flops
 
 RESNET = ["stem", "layer1", "layer2", "layer3", "layer4", "head"]
 BACKBONES = {
@@ -41,17 +39,6 @@ def test_every_parameter_is_in_exactly_one_stage(name):
     ids = [id(p) for stage in stages.values() for p in stage.parameters]
     assert sorted(ids) == sorted(id(p) for p in network.parameters())
     assert {id(p) for p in stages["head"].parameters} == {id(p) for p in network.get_classifier().parameters()}
-
-
-@pytest.mark.parametrize("name", BACKBONES)
-def test_stages_share_all_operations_of_the_network(name):
-    network = timm.create_model(name, num_classes=3)
-    flops = stage_flops(network, split_into_stages(network))
-    images = torch.empty(1, *network.default_cfg["input_size"], device="meta")
-    with FlopCounterMode(display=False) as counter, torch.no_grad():
-        network.to("meta").eval()(images)
-    assert sum(flops.values()) == pytest.approx(counter.get_total_flops(), rel=0.01)
-    assert all(flops.values())
 
 
 @pytest.mark.parametrize("name", BACKBONES)
