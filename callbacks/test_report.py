@@ -187,4 +187,5 @@ def _log_to_wandb(
         y_true=[true for true, _ in pairs], preds=[predicted for _, predicted in pairs], class_names=names
     )
     table = wandb.Table(columns=["class", "precision", "recall", "f1", "images"], data=[list(row) for row in rows])
-    logger.experiment.log({"test/per_class": table, "test/confusion_matrix": chart})
+    scores = {f"test/f1/{row[0]}": row[3] for row in rows}  # numbers, because W&B averages these over seeds, not tables
+    logger.experiment.log({"test/per_class": table, "test/confusion_matrix": chart, **scores})

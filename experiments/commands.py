@@ -35,7 +35,7 @@ from experiments.arguments import from_checkpoint
 from experiments.errors import stop, user_mistake
 from experiments.parser import Parser
 from experiments.run_folder import CONFIG, Run, provenance, read_checkpoint
-from experiments.wandb_logger import WANDB_ID, finish_wandb, wandb_logger
+from experiments.wandb_logger import WANDB_ID, finish_wandb, log_cost, wandb_logger
 
 TRAINER_DEFAULTS = {
     "max_epochs": 20,
@@ -249,6 +249,7 @@ class CLI(LightningCLI):
 
     def after_fit(self) -> None:
         """Close with the line that tests the best checkpoint."""
+        log_cost(self.trainer.loggers, self.run.folder)
         best = self.run.folder / "checkpoints" / "best.ckpt"
         shown = self.trainer.is_global_zero and not self.trainer.interrupted and not is_dev_run(self.trainer)
         if shown and best.is_file():
@@ -261,6 +262,10 @@ class CLI(LightningCLI):
             raise MisconfigurationException(
                 f"{self.subcommand} needs --ckpt_path: best, last or a file (the weights before training mean nothing)"
             )
+
+    def after_test(self) -> None:
+        """The part of the W&B run that has the scores has the cost as well, for the plot of one against the other."""
+        log_cost(self.trainer.loggers, self.run.folder)
 
     before_validate = before_test
     before_predict = before_test

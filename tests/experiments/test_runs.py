@@ -1,4 +1,4 @@
-"""Whole runs in processes of their own: two CPU processes, an offline W&B run."""
+"""Whole runs in processes of their own: two CPU processes."""
 
 import json
 import subprocess
@@ -36,21 +36,3 @@ def test_two_processes_train_and_give_the_test_scores_of_one(lightning, tiny_tra
     assert records[0]["per_class"] == records[1]["per_class"]
     assert records[0]["test"]["f1_macro"] == records[1]["test"]["f1_macro"]
     assert abs(records[0]["test"]["loss"] - records[1]["test"]["loss"]) < 1e-5
-
-
-def test_wandb_records_offline_and_says_how_to_upload(lightning, tiny, tmp_path, capfd):
-    args = [arg for arg in tiny if arg not in ("--trainer.logger", "false")]
-    args.remove("--trainer.enable_progress_bar")
-    lightning("fit", "--config", "configs/fashion_cnn.yaml", *args)
-    folder = tmp_path / "runs/fashion/plain/seed0/wandb"
-    (recorded,) = folder.glob("offline-run-*/run-*.wandb")
-    identity = (folder / "id").read_text()
-    assert recorded.name == f"run-{identity}.wandb"
-    content = recorded.read_bytes()
-    for wanted in (b"fashion/plain/seed0", b"val/f1_macro", b"lr/conv1", b"fashion_cnn.FashionClassifier"):
-        assert wanted in content, wanted
-    lightning("test", "--config", folder.parent / "config.yaml", "--ckpt_path", "best", "--trainer.logger", "true")
-    tested = [path for path in folder.glob("offline-run-*/run-*.wandb") if path != recorded]
-    assert len(tested) == 1
-    assert tested[0].name == recorded.name, "the test belongs to the run that was trained"
-    assert list(folder.glob("offline-run-*/files/media/table/test/per_class*.json"))
