@@ -95,6 +95,14 @@ test-slow: .venv/.cluster
 	.venv/bin/uv pip install --quiet --python .venv/bin/python --constraint requirements.lock ray submitit
 	@touch $@
 
+.PHONY: dashboard wandb-sync
+
+dashboard: setup  ## W&B: create or renew the workspace and the report (no login: results/dashboard.json)
+	.venv/bin/python -m experiments.dashboard
+
+wandb-sync: setup  ## W&B: upload what runs/ has recorded offline
+	.venv/bin/python -m experiments.wandb_sync
+
 define train_and_test
 	$(LIGHTNING) fit --config configs/$(1).yaml $(ARGS)
 	$(LIGHTNING) test --config configs/$(1).yaml $(ARGS) --ckpt_path best
