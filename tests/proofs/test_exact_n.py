@@ -4,6 +4,7 @@ import csv
 import json
 from collections import Counter, defaultdict
 
+import numpy as np
 import pytest
 
 from datamodules import sample_data
@@ -51,3 +52,6 @@ def test_every_image_is_seen_exactly_once_an_epoch(world, launch, tiny_args, odd
     assert sum(map(sum, record["confusion_matrix"])) == record["test"]["images"] == SIZES["test"]
     rows = list(csv.DictReader((folder / "predictions.csv").open()))
     assert len({row["image"] for row in rows}) == len(rows) == SIZES["test"]
+    saved = np.load(folder / "test.npz")
+    assert saved["names"].tolist() == [row["image"] for row in rows]
+    assert (saved["labels"] == saved["probabilities"].argmax(1)).mean() == pytest.approx(record["test"]["accuracy"])
