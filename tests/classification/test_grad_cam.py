@@ -8,19 +8,22 @@ from classification.grad_cam import grad_cam
 
 
 class Corners(nn.Module):
-    """Class 0 is brightness on the left, class 1 on the right; the second stage is too small to explain."""
+    """Class 0 is brightness on the left, class 1 on the right, both by the first of two channels.
+
+    The other channel is bright where the first is dark; the second stage is too small to explain.
+    """
 
     def __init__(self, side=12):
         super().__init__()
-        self.body = nn.Conv2d(1, 2, 1, bias=False)
+        self.body = nn.Conv2d(1, 2, 1)
         self.pool = nn.AvgPool2d(side // 2)
         self.relu = nn.ReLU(inplace=True)
-        nn.init.ones_(self.body.weight)
         self.body.requires_grad_(False)
+        self.body.weight[:], self.body.bias[:] = torch.tensor([1.0, -1.0]).view(2, 1, 1, 1), torch.tensor([0.0, 1.0])
 
     def forward(self, images):
         pooled = self.pool(self.relu(self.body(images)))
-        left, right = pooled[..., 0].mean((1, 2)), pooled[..., 1].mean((1, 2))
+        left, right = pooled[:, 0, :, 0].mean(1), pooled[:, 0, :, 1].mean(1)
         return torch.stack([left, right], 1)
 
 
