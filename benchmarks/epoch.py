@@ -14,6 +14,7 @@ from statistics import fmean, harmonic_mean
 
 ARMS = ("frozen", "partial", "full", "gradual", "lpft", "layerdecay")
 PHASED = {"gradual": 5, "lpft": 5}  # epochs to measure, of which every phase gets its share
+IMAGES = {"fashion": 55_000, "fer": 28_709, "deepweeds": 10_501}  # of an epoch
 CONFIGS = ("fashion_cnn", *(f"{study}_{arm}" for study in ("fer", "deepweeds") for arm in ARMS))
 
 
@@ -48,12 +49,16 @@ def main() -> None:
     """Measure the configs and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--configs", nargs="+", default=CONFIGS, help="names below configs/, without .yaml")
-    parser.add_argument("--steps", type=int, help="train only so many steps; images/s and memory are those of an epoch")
+    parser.add_argument(
+        "--steps", type=int, help="train only so many steps of an epoch; its seconds follow from images/s"
+    )
     options, arguments = parser.parse_known_args()
     print("| config | training, s | with validation, s | images/s | peak memory, MB |\n|---|---|---|---|---|")
     for config in options.configs:
         row = measure(config, arguments, options.steps)
-        times = ("", "") if options.steps else (f"{row['train_seconds']:.0f}", f"{row['epoch_seconds']:.0f}")
+        times = f"{row['train_seconds']:.0f}", f"{row['epoch_seconds']:.0f}"
+        if options.steps:
+            times = f"{IMAGES[config.split('_')[0]] / row['images_per_second']:,.0f}, from {options.steps} steps", ""
         speed = (
             f"{row['images_per_second']:,.3g}" if row["images_per_second"] < 100 else f"{row['images_per_second']:,.0f}"
         )

@@ -21,7 +21,8 @@ SPECS = {
         4,
         note="after the first pass. Limit: without what is below layer4, 95 of the peer's 159 million multiply-adds an "
         "image are left (1.7x); the longest part is the backward pass of convolutions on maps of 2x2 "
-        "(profiles/fer_partial_cached.txt)",
+        "(profiles/fer_partial_cached.txt), which as products of matrices over all pixels take 0.85 of the time at 2x2 "
+        "and more at 3x3",
     ),
     "partial_uncached": Spec(FINETUNING, "s", 1.5, note=f"augmented; {SCALED}"),
     "full_epoch": Spec(ORDINARY, "s", 1.1, 3, note=f"FER2013, augmented; {SCALED}"),
@@ -30,8 +31,7 @@ SPECS = {
         "pandas read_csv + split",
         "s",
         2.5,
-        note="Limit: 0.7 s for the numbers in two threads, 0.5 s to read, cut and check the lines in one, and the "
-        "fingerprint and the file that later starts map, which the peer has not (profiles/fer_cold.txt)",
+        note="with the fingerprint and the file that later starts map, which the peer has not",
     ),
     "fer_warm": Spec("pandas read_csv + split", "s", 50),
     "loop_overhead": Spec("bare PyTorch loop, Fashion-MNIST", "ms/step", 1.05, cost=True),
@@ -52,7 +52,7 @@ SPECS = {
         0.5,
         cost=True,
         note="peak of the training process (getrusage), not its workers. Limit: torch, Lightning and timm alone are "
-        "853 MB resident, and with one bare training step of this network, without data, 1,257 MB",
+        "848 MB resident, and one bare training step of this network brings it to 1,144 MB (profiles/memory.txt)",
     ),
 }
 QUICK = (

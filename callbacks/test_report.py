@@ -97,14 +97,14 @@ class TestReport(Callback):
                 f"{data.leak_rule}: accuracy {clean['accuracy']:.4f}, macro-F1 {clean['f1_macro']:.4f} "
                 f"({clean['images']:,} images)"
             )
-        arrays = {
-            "labels": labels,
-            "probabilities": probabilities,
-            "clean": ~leaked,
-            "names": data.splits["test"].names,
-        }
         file = io.BytesIO()
-        np.savez_compressed(file, **{name: np.asarray(values) for name, values in arrays.items()})
+        np.savez_compressed(
+            file,
+            labels=labels.numpy(),
+            probabilities=probabilities.numpy(),
+            clean=~leaked.numpy(),
+            names=np.array(data.splits["test"].names),
+        )
         write_atomically(self.folder / "test.npz", file.getvalue())
         write_mistakes(self.folder / "mistakes.json", trainer, classifier, labels, probabilities)
         write_atomically(self.folder / "confusion_matrix.png", draw_confusion_matrix(total.confusion_matrix, names))

@@ -238,7 +238,7 @@ class ImageDataModule(L.LightningDataModule):
 
     def images_of(self, name: str, places: Sequence[int]) -> Tensor:
         """Some images of a split as the network is given them, not augmented: uint8 `[B, C, H, W]`."""
-        images: Tensor = BatchDataset(self.splits[name], self.image_shape[1])[0, places, 1.0]["image"]
+        images: Tensor = BatchDataset(self.splits[name], self.image_shape[1])[0, list(places), 1.0]["image"]
         return images
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:

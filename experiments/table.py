@@ -39,7 +39,7 @@ def main(args: Sequence[str] | None = None) -> None:
     args = list(sys.argv[1:] if args is None else args)
     place = args.index("--") if "--" in args else len(args)
     given, overrides = parse(args[:place]), tuple(args[place + 1 :])
-    for name in ("lightning.pytorch", "lightning.fabric"):
+    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
         logging.getLogger(name).setLevel(logging.WARNING)  # of plans, which nobody sees
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
@@ -219,7 +219,7 @@ def close(given: argparse.Namespace, board: Board, finals: Sequence[Cell]) -> in
         print(f"{board.describe()}; {AGAIN}")
         return 0
     check_values(finals)
-    from experiments.results import write  # type: ignore[import-not-found, unused-ignore]
+    from experiments.results import write
 
     write(given.study, given.root, given.out, given.strategies)
     return 0
