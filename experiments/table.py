@@ -8,8 +8,8 @@ import json
 import logging
 import signal
 import sys
-from collections.abc import Mapping, Sequence
-from contextlib import closing
+from collections.abc import Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
@@ -39,11 +39,10 @@ def main(args: Sequence[str] | None = None) -> None:
     args = list(sys.argv[1:] if args is None else args)
     place = args.index("--") if "--" in args else len(args)
     given, overrides = parse(args[:place]), tuple(args[place + 1 :])
-    for name in ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed"):
-        logging.getLogger(name).setLevel(logging.WARNING)  # of plans, which nobody sees
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
-        code = run_table(given, overrides)
+        with quiet_plans():
+            code = run_table(given, overrides)
     except KeyboardInterrupt:
         print(f"\ninterrupted: {AGAIN}", file=sys.stderr)
         code = 130
@@ -51,6 +50,20 @@ def main(args: Sequence[str] | None = None) -> None:
         signal.signal(signal.SIGTERM, before)
     if code:
         sys.exit(code)
+
+
+@contextmanager
+def quiet_plans() -> Iterator[None]:
+    """Keep Lightning from saying its seed and devices for the plan of every arm, which nobody sees."""
+    names = ("lightning.pytorch.utilities.rank_zero", "lightning.fabric.utilities.seed")
+    levels = {logging.getLogger(name): logging.getLogger(name).level for name in names}
+    for logger in levels:
+        logger.setLevel(logging.WARNING)
+    try:
+        yield
+    finally:
+        for logger, level in levels.items():
+            logger.setLevel(level)
 
 
 def parse(args: Sequence[str]) -> argparse.Namespace:
