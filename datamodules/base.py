@@ -3,7 +3,6 @@
 import math
 import os
 from collections.abc import Iterator, Sequence
-from functools import cached_property
 from pathlib import Path
 from typing import Any, ClassVar, Literal
 
@@ -12,85 +11,18 @@ import numpy as np
 import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor
-from torch.utils.data import DataLoader, Dataset
+from torch.utils.data import DataLoader
 
 from datamodules.batch_transforms import BatchAugmentation
-from datamodules.images import Array, MappedImages, Split, fingerprint, read_image, resize
-from datamodules.leaks import same_pixels
-from datamodules.samplers import BatchSampler, Request, ResumableLoader
+from datamodules.batches import BatchDataset
+from datamodules.images import Array, MappedImages, Split, fingerprint, read_image
+from datamodules.samplers import BatchSampler, ResumableLoader
+from datamodules.splits import same_pixels, stratified_split
 from datamodules.transforms import Augmentation, Transform
 
 AugmentWith = Literal["batch", "albumentations"]
 PARTS = ("train", "val", "test")
 IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
-
-
-class BatchDataset(Dataset[dict[str, Any]]):
-    """A split whose items are whole batches: one gather from mapped memory, not one Python call an image.
-
-    Args:
-        split: Images, labels and names.
-        image_size: Side of the square images it gives.
-        augmentation: Applied to every image, before the resize, or to whole batches on the device, for which a batch
-            carries the `draws`; None gathers the images as they are.
-        gpu: Keeps all images of the split from the first batch on, which are gathered there.
-    """
-
-    def __init__(
-        self,
-        split: Split,
-        image_size: int,
-        augmentation: Augmentation | BatchAugmentation | None = None,
-        gpu: torch.device | None = None,
-    ) -> None:
-        self.split, self.image_size, self.augmentation, self.gpu = split, image_size, augmentation, gpu
-
-    @property
-    def copies_only(self) -> bool:
-        """Whether a batch is a mere copy: the processes that do it otherwise would only be in the way."""
-        if isinstance(self.augmentation, BatchAugmentation):
-            return True
-        return self.augmentation is None and self.split.images.shape[1] == self.image_size
-
-    def __getitem__(self, request: Request) -> dict[str, Any]:
-        epoch, places, _ = request
-        batch = self.without_images(request)
-        if isinstance(self.augmentation, BatchAugmentation):
-            batch["draws"] = self.augmentation.draws(epoch, places)
-        if self.gpu:
-            images = self._on_gpu[batch["index"].to(self.gpu, non_blocking=True)]
-        else:
-            images = torch.from_numpy(self._gather(batch["index"].numpy(), epoch, places))
-        # [B, H, W, C] in memory seen as [B, C, H, W]: already the channels_last layout.
-        return {"image": images.permute(0, 3, 1, 2), **batch}
-
-    @cached_property
-    def _on_gpu(self) -> Tensor:
-        return torch.from_numpy(self.split.images.array[self.split.rows]).to(self.gpu)
-
-    def _gather(self, index: Array, epoch: int, places: Sequence[int]) -> Array:
-        pixels: Array = self.split.images.array[self.split.rows[index]]
-        if self.copies_only:
-            return pixels
-        return np.stack([self._prepare(image, epoch, place) for image, place in zip(pixels, places, strict=True)])
-
-    def without_images(self, request: Request) -> dict[str, Any]:
-        """The rest of a batch, where features stand in for the images."""
-        _, places, share = request
-        index = np.asarray(places)
-        return {
-            "label": torch.from_numpy(self.split.labels[index]),
-            "index": torch.from_numpy(index),
-            "share": share,
-        }
-
-    def _prepare(self, image: Array, epoch: int, place: int) -> Array:
-        channels = image.shape[2]
-        if isinstance(self.augmentation, Augmentation):
-            image = self.augmentation(image, epoch, place)
-        if image.shape[:2] != (self.image_size, self.image_size):
-            image = resize(image, self.image_size, self.image_size)
-        return image.reshape(self.image_size, self.image_size, channels)
 
 
 class ImageDataModule(L.LightningDataModule):
@@ -333,25 +265,3 @@ class ImageDataModule(L.LightningDataModule):
         images = MappedImages(folder, pixels.shape, _array=pixels)
         rows = np.arange(len(files))
         return Split(images, rows, np.zeros(len(files), np.int64), [str(path.relative_to(folder)) for path in files])
-
-
-def stratified_split(labels: Array, sizes: Sequence[int], seed: int) -> list[Array]:
-    """Cut rows into parts of given sizes, each with the classes in the proportion of the whole.
-
-    Args:
-        labels: Of all rows `[N]`.
-        sizes: Rows of each part; they add up to N.
-        seed: Of the choice.
-
-    Returns:
-        The rows of each part, ascending.
-    """
-    rng = np.random.default_rng(seed)
-    shuffled = rng.permutation(len(labels))
-    # Rows of a class spread evenly over [0, 1): cutting that line anywhere keeps the proportions.
-    place = np.empty(len(labels))
-    for label in np.unique(labels):
-        rows = shuffled[labels[shuffled] == label]
-        place[rows] = (np.arange(len(rows)) + rng.random()) / len(rows)
-    order = np.argsort(place, kind="stable")
-    return [np.sort(part) for part in np.split(order, np.cumsum(sizes)[:-1])]

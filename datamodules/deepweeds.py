@@ -11,7 +11,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from datamodules.base import PARTS, ImageDataModule
 from datamodules.download import SHA256_OF_IMAGES, URL_OF_IMAGES, URL_OF_LABELS, download
 from datamodules.images import Array, MappedImages, Split, cached, decode_files, fingerprint, read_image, source_key
-from datamodules.leaks import shots_within
+from datamodules.splits import shots_within
 from datamodules.tables import read_table
 
 FOLDS = 5

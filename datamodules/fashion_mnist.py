@@ -4,8 +4,9 @@ from typing import Any
 import numpy as np
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from datamodules.base import AugmentWith, ImageDataModule, stratified_split
+from datamodules.base import AugmentWith, ImageDataModule
 from datamodules.images import Array, MappedImages, Split, fingerprint
+from datamodules.splits import stratified_split
 
 HEADER = {1: 8, 3: 16}  # bytes before the data in an IDX file of that many dimensions
 TRAIN_SHARE = 55 / 60  # 55,000 of 60,000

@@ -5,8 +5,9 @@ from typing import Any
 import numpy as np
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
-from datamodules.base import IMAGE_SUFFIXES, PARTS, ImageDataModule, stratified_split
+from datamodules.base import IMAGE_SUFFIXES, PARTS, ImageDataModule
 from datamodules.images import MappedImages, Split, cached, decode_files, fingerprint, source_key
+from datamodules.splits import stratified_split
 from datamodules.tables import has_column, read_table
 
 

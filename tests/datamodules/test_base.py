@@ -7,7 +7,7 @@ import torch
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from datamodules import DeepWeeds, FashionMNIST, ImageFolder
-from datamodules.base import stratified_split
+from datamodules.splits import stratified_split
 
 AUGMENT = [
     {"HorizontalFlip": {"p": 0.5}},

@@ -6,7 +6,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 from datamodules import FER2013, DeepWeeds
 from datamodules.images import MappedImages, Split
-from datamodules.leaks import same_pixels, shots_within
+from datamodules.splits import same_pixels, shots_within
 
 
 def split(pixels, rows):

@@ -1,4 +1,4 @@
-"""Which test images a network has as good as seen: duplicates, and shots of the same camera seconds apart."""
+"""How rows are split, and which test images a network has as good as seen: duplicates, shots seconds apart."""
 
 from collections.abc import Sequence
 from datetime import datetime
@@ -6,6 +6,28 @@ from datetime import datetime
 import numpy as np
 
 from datamodules.images import Array, Split
+
+
+def stratified_split(labels: Array, sizes: Sequence[int], seed: int) -> list[Array]:
+    """Cut rows into parts of given sizes, each with the classes in the proportion of the whole.
+
+    Args:
+        labels: Of all rows `[N]`.
+        sizes: Rows of each part; they add up to N.
+        seed: Of the choice.
+
+    Returns:
+        The rows of each part, ascending.
+    """
+    rng = np.random.default_rng(seed)
+    shuffled = rng.permutation(len(labels))
+    # Rows of a class spread evenly over [0, 1): cutting that line anywhere keeps the proportions.
+    place = np.empty(len(labels))
+    for label in np.unique(labels):
+        rows = shuffled[labels[shuffled] == label]
+        place[rows] = (np.arange(len(rows)) + rng.random()) / len(rows)
+    order = np.argsort(place, kind="stable")
+    return [np.sort(part) for part in np.split(order, np.cumsum(sizes)[:-1])]
 
 
 def same_pixels(train: Split, test: Split) -> Array:
