@@ -1,5 +1,7 @@
 """What is known from training is found, and training on a part takes the part that it should."""
 
+import time
+
 import numpy as np
 import pytest
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
@@ -37,6 +39,18 @@ def test_shots_are_near_by_seconds_and_camera():
     }
     assert shots_within(30, train, list(test)).tolist() == list(test.values())
     assert shots_within(30, [], list(test)).tolist() == [False] * len(test)
+
+
+@pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Europe/Berlin"])
+def test_clocks_of_the_machine_do_not_move_shots(zone, monkeypatch):
+    """Both pairs are 20 s apart; in New York and in Berlin the clocks are put back between the shots of one."""
+    train, test = ["20161106-015950-0.jpg", "20161030-025950-0.jpg"], ["20161106-020010-0.jpg", "20161030-030010-0.jpg"]
+    with monkeypatch.context() as patch:
+        patch.setenv("TZ", zone)
+        time.tzset()
+        found = shots_within(30, train, test).tolist()
+    time.tzset()
+    assert found == [True, True]
 
 
 def load(kind, root, tmp_path, **options):
