@@ -16,7 +16,8 @@ def grad_cam(
     """Maps of the deepest stage whose output is at least SIDE x SIDE, or of the one with the largest output.
 
     Args:
-        network: From inputs to logits; its mode and its parameters' gradients are left alone.
+        network: From inputs to logits; its mode and its parameters' gradients are left alone. One of timm may say that
+            its maps have the channels last, as Swin's have.
         stages: The modules whose outputs are those of the stages, input to head.
         inputs: Images as the network takes them `[B, C, H, W]`.
         classes: To explain, one an image `[B]`.
@@ -25,6 +26,7 @@ def grad_cam(
         The name of the stage, and for every image a map in [0, 1] `[B, H, W]`; None where no stage gives a map.
     """
     outputs: dict[str, Tensor] = {}
+    channel = 3 if getattr(network, "output_fmt", "") == "NHWC" else 1
 
     def keep(name: str, output: Any) -> Any:
         if not isinstance(output, Tensor) or output.ndim != 4:
@@ -42,12 +44,13 @@ def grad_cam(
             logits = network(inputs.clone())
             if not outputs:
                 return None
-            large = [name for name, output in outputs.items() if min(output.shape[2:]) >= SIDE]
-            name = large[-1] if large else max(outputs, key=lambda key: outputs[key].shape[-1])
+            sides = {name: min(output.movedim(channel, 1).shape[2:]) for name, output in outputs.items()}
+            large = [name for name, side in sides.items() if side >= SIDE]
+            name = large[-1] if large else max(sides, key=lambda key: sides[key])
             score = logits.gather(1, classes.clone()[:, None]).sum()
             (gradient,) = torch.autograd.grad(score, [outputs[name]])
-            weights = gradient.mean((2, 3), keepdim=True)
-            maps = functional.relu((weights * outputs[name]).sum(1, keepdim=True))
+            weights = gradient.movedim(channel, 1).mean((2, 3), keepdim=True)
+            maps = functional.relu((weights * outputs[name].movedim(channel, 1)).sum(1, keepdim=True))
             maps = functional.interpolate(maps, inputs.shape[2:], mode="bilinear")[:, 0].detach()
     finally:
         for handle in handles:

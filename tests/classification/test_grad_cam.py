@@ -51,6 +51,29 @@ def test_the_map_is_bright_where_the_class_is(inference, images):
     assert all(parameter.grad is None for parameter in network.parameters())
 
 
+class ChannelsLast(Corners):
+    """The same with its maps as Swin has them."""
+
+    output_fmt = "NHWC"
+
+    def __init__(self):
+        super().__init__()
+        self.last = nn.Identity()
+
+    def forward(self, images):
+        maps = self.last(self.body(images).permute(0, 2, 3, 1)).permute(0, 3, 1, 2)
+        pooled = self.pool(self.relu(maps))
+        return torch.stack([pooled[:, 0, :, 0].mean(1), pooled[:, 0, :, 1].mean(1)], 1)
+
+
+def test_maps_with_the_channels_last_give_the_same(images):
+    plain, last = Corners(), ChannelsLast()
+    _, expected = grad_cam(plain, {"body": plain.body}, images, torch.tensor([0, 1]))
+    name, maps = grad_cam(last, {"last": last.last}, images, torch.tensor([0, 1]))
+    assert name == "last"
+    torch.testing.assert_close(maps, expected)
+
+
 def test_the_largest_map_where_all_are_small(images):
     network = Corners(4)
     small = torch.nn.functional.avg_pool2d(images, 3)
