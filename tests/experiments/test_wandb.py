@@ -80,7 +80,7 @@ def test_an_offline_run_has_the_names_every_epoch_and_the_scores_of_the_test(
     assert used <= {*scores, *tested.summary, *(key for row in trained.history for key in row)}, (
         "panels show what is logged"
     )
-    assert wandb_sync.recorded_offline(tmp_path) == [path.parent, other.parent]
+    assert wandb_sync.recorded_offline(tmp_path) == ([path.parent], [other.parent])
 
 
 def shown(workspace, study):
@@ -205,6 +205,25 @@ def test_what_is_uploaded_is_what_is_not_yet(logged_out, records, monkeypatch, c
     assert folder == str(records / "fer/full/seed0/wandb/offline-run-20261100_000000-a0")
 
 
+def test_the_training_of_a_run_is_uploaded_before_its_test_which_goes_on_with_it(logged_out, records, monkeypatch):
+    monkeypatch.setenv("WANDB_API_KEY", "x")
+    called = []
+    done = SimpleNamespace(returncode=0)
+    monkeypatch.setattr(subprocess, "run", lambda command, env, check: called.append((command[3:], env)) or done)
+    tested = []
+    for k in range(2):  # the training of the second is uploaded already
+        tested.append(records / f"fer/full/seed{k}/wandb/offline-run-2026110{k}_000001-a{k}")
+        tested[-1].mkdir()
+        (tested[-1] / f"run-a{k}.wandb").touch()
+    monkeypatch.setattr(sys, "argv", ["wandb_sync", str(records)])
+    wandb_sync.main()
+    (first, plain), (later, resumed) = called
+    assert first == ["sync", str(records / "fer/full/seed0/wandb/offline-run-20261100_000000-a0")]
+    assert "WANDB_RESUME" not in plain
+    assert later == ["sync", *map(str, tested)]
+    assert resumed["WANDB_RESUME"] == "allow"
+
+
 def test_nothing_to_upload_is_one_line(logged_out, tmp_path, monkeypatch, capsys):
     monkeypatch.setattr(sys, "argv", ["wandb_sync", str(tmp_path / "runs")])
     wandb_sync.main()
@@ -214,5 +233,6 @@ def test_nothing_to_upload_is_one_line(logged_out, tmp_path, monkeypatch, capsys
 def test_the_marker_of_an_uploaded_record_is_the_one_that_wandb_looks_for(records):
     from wandb.cli import beta_sync
 
+    first, later = wandb_sync.recorded_offline(records)
     for record in Path(records).rglob("run-*.wandb"):
-        assert beta_sync._is_synced(record) == (record.parent not in wandb_sync.recorded_offline(records))
+        assert beta_sync._is_synced(record) == (record.parent not in first + later)
