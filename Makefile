@@ -66,7 +66,7 @@ bench bench-check bench-gpu: .venv/.bench
 	.venv/bin/uv pip install --quiet --python .venv/bin/python --constraint requirements.lock pandas
 	@touch $@
 
-bench:  ## What rows of benchmarks/results.json gain over what else there is (15 minutes on 2 quiet cores)
+bench:  ## What rows of benchmarks/results.json gain over what else there is (12 minutes on 2 quiet cores)
 	.venv/bin/python -m benchmarks.bench $(ARGS)
 
 bench-check:  ## A quick part of it: fails when a ratio is worse than the committed one by more than 25 % (3 minutes)
