@@ -33,7 +33,7 @@ def main(root: str) -> None:
     images, labels = torch.randn(128, 3, 48, 48).to(memory_format=torch.channels_last), torch.zeros(128).long()
     loss = torch.nn.functional.cross_entropy(network(images), labels)
     note("a forward pass of 128 images, kept for the backward pass")
-    loss.backward()
+    loss.backward()  # type: ignore[no-untyped-call]
     note("the backward pass")
     optimizer.step()
     note("a step of AdamW, 90 MB of moments")
