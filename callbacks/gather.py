@@ -3,6 +3,7 @@ from typing import Any
 
 import lightning.pytorch as L
 import torch
+from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 
 
@@ -25,3 +26,29 @@ def gather(trainer: L.Trainer, outputs: Sequence[dict[str, Tensor]]) -> dict[str
         return None
     order = torch.cat([part["index"] for part in parts]).argsort()
     return {name: torch.cat([part[name] for part in parts])[order] for name in mine}
+
+
+class GatheringCallback(Callback):
+    """Keeps what the steps of `test` or `predict` give, for its subclasses to write at the end."""
+
+    def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Start anew."""
+        self._outputs: list[dict[str, Tensor]] = []
+
+    def on_predict_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep what the network said of a batch."""
+        self._outputs.append({name: value.cpu() for name, value in outputs.items()})
+
+    on_test_start, on_test_batch_end = on_predict_start, on_predict_batch_end
+
+    def gathered(self, trainer: L.Trainer) -> dict[str, Tensor] | None:
+        """All of it, of all ranks and in the order of the split, on rank 0; None on the others."""
+        return gather(trainer, self._outputs)

@@ -2,14 +2,12 @@ from pathlib import Path
 from typing import Any
 
 import lightning.pytorch as L
-import torch
-from lightning.pytorch.callbacks import Callback
 
 from callbacks.files import write_csv
-from callbacks.gather import gather
+from callbacks.gather import GatheringCallback
 
 
-class PredictionWriter(Callback):
+class PredictionWriter(GatheringCallback):
     """Writes predictions.csv: image, predicted class, probability of every class; in the order of the split.
 
     Args:
@@ -19,25 +17,9 @@ class PredictionWriter(Callback):
     def __init__(self, path: Path) -> None:
         self.path = path
 
-    def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start anew."""
-        self._outputs: list[dict[str, torch.Tensor]] = []
-
-    def on_predict_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Keep the probabilities of a batch."""
-        self._outputs.append({name: value.cpu() for name, value in outputs.items()})
-
     def on_predict_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Gather those of all ranks and write the file (rank 0)."""
-        found = gather(trainer, self._outputs)
+        found = self.gathered(trainer)
         if found is None:
             return
         classes: list[str] = pl_module.class_names  # type: ignore[assignment]

@@ -7,21 +7,20 @@ from typing import Any
 import lightning.pytorch as L
 import numpy as np
 import torch
-from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.loggers import WandbLogger
 from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
 from callbacks.files import is_dev_run, write_atomically
-from callbacks.gather import gather
+from callbacks.gather import GatheringCallback
 from callbacks.mistakes import write_mistakes
 from callbacks.phases import PhaseCallback, numel
 from classification import scores
 from classification.metrics import calibration_error
 
 
-class TestReport(Callback):
+class TestReport(GatheringCallback):
     """After `test`: a table on the terminal, metrics.json, confusion_matrix.png, and both in W&B.
 
     What the network said of every image is in test.npz, from which all statistics are made, so that the test split is
@@ -38,27 +37,11 @@ class TestReport(Callback):
     def __init__(self, folder: Path, provenance: Mapping[str, Any]) -> None:
         self.folder, self.provenance = folder, provenance
 
-    def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start anew."""
-        self._outputs: list[dict[str, Tensor]] = []
-
-    def on_test_batch_end(
-        self,
-        trainer: L.Trainer,
-        pl_module: L.LightningModule,
-        outputs: Any,
-        batch: Any,
-        batch_idx: int,
-        dataloader_idx: int = 0,
-    ) -> None:
-        """Keep what the network said of a batch."""
-        self._outputs.append({name: value.cpu() for name, value in outputs.items()})
-
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write and print everything (rank 0)."""
         classifier: Any = pl_module
         total, names = classifier.scores, classifier.class_names
-        found = gather(trainer, self._outputs)
+        found = self.gathered(trainer)
         if found is None or total is None:
             return
         rows = list(zip(names, total.precision, total.recall, total.f1, total.support, strict=True))
