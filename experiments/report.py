@@ -7,13 +7,13 @@ newer, and the run folders themselves. Nothing is loaded from anywhere when the 
 import argparse
 import itertools
 import json
-import os
 import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
 from experiments.errors import stop
+from experiments.results_table import write_file
 
 TEMPLATE = "report.html.j2"
 SAID_ONCE = ("backbone", "weights", "git_commit", "versions", "data_fingerprint")
@@ -30,11 +30,7 @@ def main(arguments: Sequence[str] | None = None) -> None:
     out = given.out or given.results / "report.html"
     refresh(given.root, given.results)
     page, runs = build(given.root, given.results)
-    out.parent.mkdir(parents=True, exist_ok=True)
-    # Not with callbacks.files: to import torch takes longer than to make the page.
-    work = out.with_name(f".{out.name}.{os.getpid()}")
-    work.write_text(page)
-    work.replace(out)
+    write_file(out, page)
     print(f"wrote {out}: {runs} runs, {len(page.encode()) / 1e6:.1f} MB, {time.perf_counter() - start:.1f} s")
 
 
