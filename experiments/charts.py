@@ -95,27 +95,27 @@ def curve(arm: Mapping[str, Any], others: Sequence[Mapping[str, Any]], ylimits: 
 
 
 def class_scores(
-    name: str, arms: Sequence[Mapping[str, Any]], limits: tuple[float, float], images: int | None, says: str
+    name: str, rows: Sequence[Mapping[str, Any]], limits: tuple[float, float], images: int | None, says: str
 ) -> str:
-    """F1 of one class, an arm a row, with intervals.
+    """F1 of one class, an arm a row, with intervals; of one arm, a class a row.
 
     Args:
-        name: Of the class.
-        arms: name, index, mean, ci95 (None with one run) of each arm.
+        name: Of the class, or of the arm.
+        rows: name, index of the arm, mean, ci95 (None with one run) of each.
         limits: Of the axis, shared by all classes.
         images: Test images of the class, where that is known.
         says: The finding, for who cannot see the figure.
     """
-    figure, axes = panel(360, 52 + 19 * len(arms), left=84, top=26, bottom=26)
-    for row, arm in enumerate(arms):
-        low, high = arm["ci95"] or (arm["mean"], arm["mean"])
+    figure, axes = panel(360, 52 + 19 * len(rows), left=84, top=26, bottom=26)
+    for place, row in enumerate(rows):
+        low, high = row["ci95"] or (row["mean"], row["mean"])
         axes.errorbar(
-            *(arm["mean"], row),
-            xerr=[[arm["mean"] - low], [high - arm["mean"]]],
-            **{"color": arm_colour(arm["index"]), "marker": MARKERS[arm["index"] % len(MARKERS)], "ms": 6, "lw": 1.6},
+            *(row["mean"], place),
+            xerr=[[row["mean"] - low], [high - row["mean"]]],
+            **{"color": arm_colour(row["index"]), "marker": MARKERS[row["index"] % len(MARKERS)], "ms": 6, "lw": 1.6},
         )
-    axes.set_yticks(range(len(arms)), [arm["name"] for arm in arms])
-    axes.set(xlim=limits, ylim=(len(arms) - 0.4, -0.6))
+    axes.set_yticks(range(len(rows)), [row["name"] for row in rows])
+    axes.set(xlim=limits, ylim=(len(rows) - 0.4, -0.6))
     axes.grid(False, axis="y")
     plain_ticks(axes, axis="x")
     axes.set_title(name, loc="left", fontsize=13.5)

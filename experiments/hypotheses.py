@@ -153,7 +153,7 @@ def _verdict(result: dict[str, Any]) -> str:
 
 def _interval(result: dict[str, Any]) -> str:
     low, high = result["ci95"]
-    return f"{result['difference']:+.3f} [{low:+.3f}, {high:+.3f}]"
+    return f"{result['difference']:+.3f} [{low:+.3f}, {high:+.3f}]".replace("-", "−")
 
 
 def _p(value: float) -> str:

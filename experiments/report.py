@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from experiments.errors import stop
-from experiments.results_table import write_file
+from experiments.results_table import clean_rule, write_file
 
 TEMPLATE = "report.html.j2"
 SAID_ONCE = ("backbone", "weights", "git_commit", "versions", "data_fingerprint")
@@ -66,6 +66,7 @@ def build(root: Path, results: Path) -> tuple[str, int]:
 
     files = [json.loads(path.read_text()) for path in sorted(results.glob("*.json"))]
     found = [content for content in files if isinstance(content, dict) and content.get("arms")]
+    found.sort(key=lambda content: len(content["arms"]) == 1)  # what compares nothing comes last
     if not found:
         stop(f"no runs with metrics.json and test.npz in {root}, no results in {results}: `make table-fer` makes both")
     with matplotlib.rc_context(svg.STYLE):
@@ -96,6 +97,8 @@ def study_view(results: Mapping[str, Any], root: Path) -> dict[str, Any]:
         "name": results["study"],
         "results": results,
         "arms": arms,
+        "count": sum(arm.count for arm in arms),
+        "clean": clean_rule(results),
         "best": ranked[0]["strategy"],
         "tied": _tied(results, ranked[0]["strategy"]),
         "headline": report_words.headline(results),

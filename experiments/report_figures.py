@@ -11,7 +11,7 @@ from experiments.report_words import flops_of, interval, plain, score
 
 
 def frontiers(arms: Sequence[Arm]) -> list[str]:
-    """Macro-F1 against operations, and against seconds; of the arms whose cost is known."""
+    """Macro-F1 against operations, and against seconds; of the arms whose cost is known, if they are several."""
     found = []
     seconds = {arm.name: plain((arm.result.get("cost") or {}).get("seconds")) or 0.0 for arm in arms}
     operations = {arm.name: flops_of(arm.result) for arm in arms}
@@ -20,7 +20,7 @@ def frontiers(arms: Sequence[Arm]) -> list[str]:
         (seconds, "training time of a run", ((3600, "hours"), (60, "minutes"), (1, "seconds"))),
     ):
         known = [arm for arm in arms if costs[arm.name] > 0]
-        if not known:
+        if len(known) < 2:
             continue
         scale, unit = next((u for u in units if max(costs.values()) >= 2 * u[0]), units[-1])
         points = [
@@ -59,16 +59,20 @@ def curves(arms: Sequence[Arm]) -> list[str]:
 
 
 def class_panels(results: Mapping[str, Any], arms: Sequence[Arm]) -> list[str]:
-    """F1 of each class by arm, the hardest class first."""
+    """F1 of each class by arm, the hardest class first; of one arm, all classes in one panel."""
     names = list(arms[0].result["per_class_f1"]) if arms else []
     values = {name: [arm.result["per_class_f1"][name] for arm in arms] for name in names}
     bounds = [interval(value) or (value["mean"], value["mean"]) for each in values.values() for value in each]
     limits = (max(-0.01, min(low for low, _ in bounds) - 0.03), min(1.01, max(high for _, high in bounds) + 0.03))
+    names.sort(key=lambda name: np.mean([value["mean"] for value in values[name]]))
+    if len(arms) == 1:
+        rows = [{"name": name, "index": arms[0].index, **_dot(values[name][0])} for name in names]
+        says = f"{arms[0].name}: F1 " + ", ".join(f"{name} {score(values[name][0])}" for name in names) + "."
+        return [charts.class_scores(arms[0].name, rows, limits, None, says)]
     found = []
-    for name in sorted(names, key=lambda name: np.mean([value["mean"] for value in values[name]])):
+    for name in names:
         rows = [
-            {"name": arm.name, "index": arm.index, "mean": value["mean"], "ci95": interval(value)}
-            for arm, value in zip(arms, values[name], strict=True)
+            {"name": arm.name, "index": arm.index, **_dot(value)} for arm, value in zip(arms, values[name], strict=True)
         ]
         says = f"{name}: F1 " + ", ".join(f"{arm.name} {score(v)}" for arm, v in zip(arms, values[name], strict=True))
         images = next((a.records[0]["per_class"][name]["support"] for a in arms if a.records), None)
@@ -126,6 +130,10 @@ def diagnostics(arms: Sequence[Arm]) -> list[str]:
         head = {"name": arm.name, "index": arm.index, "changes": changes(arm, stages)}
         found.append(charts.diagnostics(head, stages, series, limits, says))
     return found
+
+
+def _dot(value: Mapping[str, Any]) -> dict[str, Any]:
+    return {"mean": value["mean"], "ci95": interval(value)}
 
 
 def _limits(arrays: Sequence[Any]) -> tuple[float, float]:

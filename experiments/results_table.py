@@ -51,12 +51,29 @@ def legend(results: Mapping[str, Any]) -> str:
             )
         )
         says.append(f"Arms that share a letter are not distinguishable in macro-F1 ({tests}, Holm at 0.05).")
-    rule = next((arm["clean"]["rule"] for arm in results["arms"] if arm["clean"]), None)
+    rule = clean_rule(results)
     if rule:
         says.append(f"Clean: {rule}.")
     if any(arm["cost"] for arm in results["arms"]):
         says.append("TFLOPs: forward and backward of one run, 2 operations a multiply-add.")
     return " ".join(says)
+
+
+def clean_rule(results: Mapping[str, Any]) -> str:
+    """Which test images the clean scores are without, and how many are left; empty where there are no such scores."""
+    arm = next((arm for arm in results["arms"] if arm["clean"]), None)
+    if arm is None:
+        return ""
+    left = f"{arm['clean']['images']:,} images are left" if leaks(results, arm) else "there are none"
+    return f"{arm['clean']['rule']} ({left})"
+
+
+def leaks(results: Mapping[str, Any], arm: Mapping[str, Any]) -> bool:
+    """Whether an arm's clean scores are without any test image; their number is the mean over folds, rounded."""
+    folds = len({run["fold"] for run in arm["runs"]})
+    left: int = arm["clean"]["images"]
+    images: int = results["provenance"]["test_images"]
+    return (left + 1) * folds <= images
 
 
 def refresh(readme: Path, out: Path) -> None:

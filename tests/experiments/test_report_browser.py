@@ -34,6 +34,7 @@ addEventListener("load", () => {
     empty: all("figure > svg", node => box(node).height).filter(height => height < 40).length,
     figures: all("figure > svg", node => node.getAttribute("aria-label")).length,
     columns: new Set(all("figure > svg", node => Math.round(box(node).left))).size,
+    hidden: all(".numbers", node => node.scrollWidth - node.parentElement.clientWidth).filter(by => by > 1).length,
     letters: Math.min(...all("figure > svg text", node => box(node.closest("svg")).width
       / node.closest("svg").viewBox.baseVal.width * parseFloat(getComputedStyle(node).fontSize))),
     colours: new Set(all("figure > svg text", node => getComputedStyle(node).fill)).size,
@@ -114,6 +115,7 @@ def test_figures_are_one_below_the_other_on_a_phone_and_their_letters_large_enou
     phone, desk = frames[0][390], frames[0][1280]
     assert phone["columns"] == 1
     assert desk["columns"] >= 3
+    assert desk["hidden"] == 0  # no table has to be scrolled at a desk
     assert phone["letters"] >= 9.5
     assert desk["letters"] >= 9
     assert phone["colours"] >= 4  # ink, muted, and those of arms

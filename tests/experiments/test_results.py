@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import re
 import shutil
 import subprocess
 import sys
@@ -248,9 +249,19 @@ def test_table_says_what_letters_mean(written):
     assert full.endswith("| 3 | a |")
     assert f"{f1['mean']:.3f} [{f1['ci95'][0]:.3f}, {f1['ci95'][1]:.3f}]" in full
     assert "share a letter are not distinguishable" in text
-    assert "Clean: without images that are byte-identical" in text
+    left = content["arms"][0]["clean"]["images"]
+    assert 0 < left < content["provenance"]["test_images"]
+    assert re.search(rf"Clean: without images that are byte-identical.* \({left} images are left\)\.", text)
     assert "| F1 | Angry | Disgust |" in text
     assert "\\toprule" in (root / "out/fer.tex").read_text()
+
+
+@pytest.mark.parametrize(("folds", "left", "leaked"), [(1, 9_999, True), (1, 10_000, False), (3, 3_333, False)])
+def test_clean_scores_that_leave_nothing_out_say_so(folds, left, leaked):
+    clean = {"rule": "known images left out", "images": left}  # 3,333 is what 3,333 and 3,334 are in the mean, rounded
+    arm = {"runs": [{"seed": 0, "fold": fold} for fold in range(folds)], "clean": clean}
+    says = results_table.clean_rule({"arms": [arm], "provenance": {"test_images": 10_000}})
+    assert says == "known images left out " + ("(9,999 images are left)" if leaked else "(there are none)")
 
 
 def test_one_run_has_no_intervals(tmp_path):
