@@ -115,21 +115,21 @@ def confused(found: Comparison, first: str, second: str) -> Answer:
 
 
 def _mistaken(found: Comparison, true: str, answer: str) -> tuple[float, str]:
-    """Whether a class is mostly taken for another one (1), for a third one (-1), or either (0).
-
-    The counts of a run are compared by a sign test; those of several runs are of the same images.
-    """
+    """Whether a class is mostly taken for another one (1), for a third one (-1), or either (0)."""
     classes = list(found.classes)
     row, column = classes.index(true), classes.index(answer)
     counts = np.array([np.bincount(run.predicted[run.labels == row], minlength=len(classes)) for run in found.runs])
     others = counts.sum(0)
     others[[row, column]] = -1
     rival = int(others.argmax())
-    p = statistics.combined_p(
-        [statistics.sign_test(int(mine), int(other)) for mine, other in counts[:, [column, rival]]]
-    )
+    drawn = np.zeros(found.resamples)
+    for fold, runs in found.folds.items():
+        answers = np.stack([run.predicted[run.labels == row] for run in runs])
+        scores = ((answers == column).sum(0) - (answers == rival).sum(0)) / len(found.runs)
+        drawn += statistics.resampled_sum(scores, found.resamples, (row, column, fold))
+    p = statistics.compare((counts[:, column] - counts[:, rival]).tolist(), drawn)["p"]
     here, there = counts[:, column].mean(), counts[:, rival].mean()
-    images = int((np.concatenate([runs[0].labels for runs in found.folds.values()]) == row).sum() / len(found.folds))
+    images = int(found.support[row] / len(found.folds))
     text = f"of {images} {true}, {here:.1f} a run are taken for {answer}, {there:.1f} for {classes[rival]}, {_p(p)}"
     return (float(np.sign(here - there)) if p < statistics.LEVEL else 0.0), text
 

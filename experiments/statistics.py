@@ -82,6 +82,21 @@ def resampled_f1(
     return f1
 
 
+def resampled_sum(scores: Array, resamples: int = RESAMPLES, seed: Sequence[int] = (0,)) -> Array:
+    """Sums of what each of N images scores, over N images drawn with replacement `[R]`.
+
+    Args:
+        scores: Of each image `[N]`; few different ones, so that it is enough to draw how often each value occurs.
+        resamples: R.
+        seed: Of the resamples.
+    """
+    if not len(scores):
+        return np.zeros(resamples)
+    values, frequency = np.unique(scores, return_counts=True)
+    drawn: Array = np.random.default_rng(seed).multinomial(len(scores), frequency / len(scores), resamples) @ values
+    return drawn
+
+
 def bootstrap_p(resampled: Array) -> float:
     """Two-sided p of "the difference is 0": where the percentile interval of the resamples `[R]` begins to hold 0."""
     beyond = min((resampled <= 0).sum(), (resampled >= 0).sum())
@@ -125,12 +140,7 @@ def compare(by_run: Sequence[float], resampled: Array) -> dict[str, Any]:
 def mcnemar(right_a: Array, right_b: Array) -> float:
     """Exact two-sided McNemar test of equal accuracy, from which images `[N]` each of two runs has right."""
     only_a, only_b = int((right_a & ~right_b).sum()), int((right_b & ~right_a).sum())
-    return sign_test(only_a, only_b)
-
-
-def sign_test(first: int, second: int) -> float:
-    """Exact two-sided p of "both kinds are equally frequent", from how often each was seen."""
-    return float(stats.binomtest(first, first + second).pvalue) if first + second else 1.0
+    return float(stats.binomtest(only_a, only_a + only_b).pvalue) if only_a + only_b else 1.0
 
 
 def combined_p(values: Sequence[float]) -> float:

@@ -92,6 +92,13 @@ def test_confusions():
     assert f"of {images} Shirt, 0.0 a run are taken for Bag, {wrong:.1f} for Coat" in evidence
 
 
+def test_a_confusion_that_the_seeds_do_not_share_is_open():
+    towards_coat, towards_bag = [1, 0, 0, 0], [2, 0, 0, 0]
+    runs = [run_of("full", seed, 0.6, towards_bag if seed == 2 else towards_coat) for seed in range(3)]
+    assert hypotheses.confused(Comparison(runs, CLASSES, resamples=500), "Shirt", "Coat")[0] == hypotheses.OPEN
+    assert hypotheses.confused(Comparison(runs[:2], CLASSES, resamples=500), "Shirt", "Coat")[0] == hypotheses.SUPPORTED
+
+
 def test_one_run_an_arm_is_enough_for_a_verdict_on_the_images():
     found = compare(seeds=(0,), frozen=0.4, partial=0.6, full=0.8)
     assert hypotheses.ordered(found, ("frozen", "partial", "full"))[0] == "supported"

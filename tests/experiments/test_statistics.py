@@ -80,6 +80,15 @@ def test_equal_runs_are_not_apart():
     assert statistics.compare([0.0, 0.0], np.zeros(99))["p"] == 1
 
 
+def test_a_resampled_sum_has_the_mean_and_the_spread_of_a_sum():
+    scores = np.repeat([1.0, 0.5, 0.0, -1.0], [30, 10, 40, 20])
+    drawn = statistics.resampled_sum(scores, 20_000)
+    assert drawn.mean() == pytest.approx(scores.sum(), abs=0.3)
+    assert drawn.std() == pytest.approx(10 * scores.std(), rel=0.03)
+    assert np.array_equal(statistics.resampled_sum(scores, 50), statistics.resampled_sum(scores, 50))
+    assert not statistics.resampled_sum(np.zeros(0), 5).any()
+
+
 def test_mcnemar_by_hand():
     a, b = np.repeat([True, True, False, False], [5, 10, 2, 4]), np.repeat([True, False, True, False], [5, 10, 2, 4])
     assert statistics.mcnemar(a, b) == pytest.approx(2 * (1 + 12 + 66) / 2**12)
