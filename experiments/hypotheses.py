@@ -13,6 +13,7 @@ import numpy as np
 
 from experiments import statistics
 from experiments.comparison import Comparison
+from experiments.report_words import signed
 
 Answer = tuple[str, str]  # verdict and evidence
 
@@ -153,7 +154,7 @@ def _verdict(result: dict[str, Any]) -> str:
 
 def _interval(result: dict[str, Any]) -> str:
     low, high = result["ci95"]
-    return f"{result['difference']:+.3f} [{low:+.3f}, {high:+.3f}]".replace("-", "−")
+    return f"{signed(result['difference'])} [{signed(low)}, {signed(high)}]"
 
 
 def _p(value: float) -> str:

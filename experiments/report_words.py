@@ -3,8 +3,6 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from experiments.results_table import leaks
-
 
 def headline(results: Mapping[str, Any]) -> list[str]:
     """Which arm is best or what cannot be told apart, by how much, at what cost, in sentences."""
@@ -29,7 +27,7 @@ def headline(results: Mapping[str, Any]) -> list[str]:
             sentences.append(f"It is {_above(apart[-1])}, the lowest.")
         sentences.append(_cost_sentence(best, tied, others))
     clean = best.get("clean")
-    if clean and leaks(results, best):
+    if clean and clean["left_out"]:
         by = clean["f1_macro"]["mean"] - best["f1_macro"]["mean"]
         rule = clean["rule"][0].upper() + clean["rule"][1:]
         sentences.append(f"{rule}, {name} has {clean['f1_macro']['mean']:.3f} ({signed(by)}).")

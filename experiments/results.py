@@ -123,17 +123,19 @@ def _arm(study: str, name: str, runs: Sequence[FinishedRun], root: Path, found: 
             each: statistics.mean_interval([float(found.f1[run][index]) for run in runs])
             for index, each in enumerate(found.classes)
         },
-        "clean": _clean([run.metrics.get("clean") for run in runs]),
+        "clean": _clean(runs),
         "cost": _cost([run.cost for run in runs]),
     }
 
 
-def _clean(parts: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] | None:
-    known = [part for part in parts if part and part["images"]]
-    if len(known) < len(parts):
+def _clean(runs: Sequence[FinishedRun]) -> dict[str, Any] | None:
+    known = [part for run in runs if (part := run.metrics.get("clean")) and part["images"]]
+    if len(known) < len(runs):
         return None
     scores = {key: statistics.mean_interval([part[key] for part in known]) for key in ("accuracy", "f1_macro")}
-    return {"rule": known[0]["rule"], "images": round(sum(part["images"] for part in known) / len(known)), **scores}
+    images = round(sum(part["images"] for part in known) / len(known))
+    left_out = sum(run.metrics["test"]["images"] - run.metrics["clean"]["images"] for run in runs) / len(runs)
+    return {"rule": known[0]["rule"], "images": images, "left_out": left_out, **scores}
 
 
 def _cost(ledgers: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] | None:

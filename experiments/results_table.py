@@ -61,19 +61,11 @@ def legend(results: Mapping[str, Any]) -> str:
 
 def clean_rule(results: Mapping[str, Any]) -> str:
     """Which test images the clean scores are without, and how many are left; empty where there are no such scores."""
-    arm = next((arm for arm in results["arms"] if arm["clean"]), None)
-    if arm is None:
+    clean = next((arm["clean"] for arm in results["arms"] if arm["clean"]), None)
+    if clean is None:
         return ""
-    left = f"{arm['clean']['images']:,} images are left" if leaks(results, arm) else "there are none"
-    return f"{arm['clean']['rule']} ({left})"
-
-
-def leaks(results: Mapping[str, Any], arm: Mapping[str, Any]) -> bool:
-    """Whether an arm's clean scores are without any test image; their number is the mean over folds, rounded."""
-    folds = len({run["fold"] for run in arm["runs"]})
-    left: int = arm["clean"]["images"]
-    images: int = results["provenance"]["test_images"]
-    return (left + 1) * folds <= images
+    left = f"{clean['images']:,} images are left" if clean["left_out"] else "there are none"
+    return f"{clean['rule']} ({left})"
 
 
 def refresh(readme: Path, out: Path) -> None:

@@ -19,7 +19,7 @@ def write_results(root: Path, study: str, out: Path) -> None:
         "arms": arms,
         "pairs": [_pair(a, b) for a, b in itertools.combinations(arms, 2)],
         "hypotheses": [{"statement": "frozen < full in macro-F1", "verdict": "supported", "evidence": "0.3 < 0.8"}],
-        "provenance": {"resamples": 10_000, "test_images": 300},
+        "provenance": {"resamples": 10_000},
     }
     out.mkdir(parents=True, exist_ok=True)
     (out / f"{study}.json").write_text(json.dumps(content))
@@ -42,6 +42,7 @@ def _arm(folder: Path) -> dict[str, Any]:
         "clean": {
             "rule": cleans[0]["rule"],
             "images": cleans[0]["images"],
+            "left_out": tests[0]["images"] - cleans[0]["images"],
             **{key: _statistic([clean[key] for clean in cleans]) for key in ("accuracy", "f1_macro")},
         },
         "cost": {

@@ -250,6 +250,7 @@ def test_table_says_what_letters_mean(written):
     assert f"{f1['mean']:.3f} [{f1['ci95'][0]:.3f}, {f1['ci95'][1]:.3f}]" in full
     assert "share a letter are not distinguishable" in text
     left = content["arms"][0]["clean"]["images"]
+    assert content["arms"][0]["clean"]["left_out"] == content["provenance"]["test_images"] - left
     assert 0 < left < content["provenance"]["test_images"]
     assert re.search(rf"Clean: without images that are byte-identical.* \({left} images are left\)\.", text)
     assert "| F1 | Angry | Disgust |" in text
@@ -258,7 +259,8 @@ def test_table_says_what_letters_mean(written):
 
 @pytest.mark.parametrize(("folds", "left", "leaked"), [(1, 9_999, True), (1, 10_000, False), (3, 3_333, False)])
 def test_clean_scores_that_leave_nothing_out_say_so(folds, left, leaked):
-    clean = {"rule": "known images left out", "images": left}  # 3,333 is what 3,333 and 3,334 are in the mean, rounded
+    # 3,333 is what 3,333 and 3,334 are in the mean, rounded
+    clean = {"rule": "known images left out", "images": left, "left_out": 1 / folds if leaked else 0.0}
     arm = {"runs": [{"seed": 0, "fold": fold} for fold in range(folds)], "clean": clean}
     says = results_table.clean_rule({"arms": [arm], "provenance": {"test_images": 10_000}})
     assert says == "known images left out " + ("(9,999 images are left)" if leaked else "(there are none)")
