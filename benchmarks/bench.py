@@ -12,10 +12,10 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from basics.errors import stop
 from benchmarks.measure import Row, fallen, merge, read_rows, replace_block, summarise, table, write_rows
 from benchmarks.rows import GROUPS, Place, make_scratch
 from benchmarks.specs import QUICK, SPECS
-from experiments.errors import stop
 
 RESULTS = Path(__file__).with_name("results.json")
 README = Path("README.md")

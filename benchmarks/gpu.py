@@ -19,11 +19,11 @@ from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_flatten
 from torch.utils.flop_counter import FlopCounterMode
 
+from basics.errors import stop
 from benchmarks.bench import measure, require
 from benchmarks.measure import Row, read_rows, summarise, table, write_rows
 from benchmarks.sides import Side, fit_arguments, our_runs, ours
 from benchmarks.specs import GPU, GPU_PAIRS, SPECS
-from experiments.errors import stop
 
 RESULTS = Path(__file__).with_name("results_gpu.json")
 LIMITS = {"H200": (989e12, 4.8e12), "H100": (989e12, 3.35e12), "A100": (312e12, 2.0e12)}  # bf16 FLOP/s, bytes/s

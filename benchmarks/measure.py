@@ -12,6 +12,8 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
+from basics.files import write_file
+
 FALL = 0.25  # of a ratio, above which `make bench-check` fails
 PACKAGES = ("torch", "torchvision", "lightning", "timm", "albumentations", "numpy", "pandas")
 MARKERS = ("<!-- bench -->", "<!-- /bench -->")
@@ -152,9 +154,7 @@ def write_rows(path: Path, rows: Sequence[Row], device: str | None, **more: Any)
         content = json.loads(path.read_text())
     else:
         content = {"machine": machine(device), "versions": versions(), "date": date.today().isoformat(), **more}
-    work = path.with_name(f".{path.name}.{os.getpid()}")
-    work.write_text(json.dumps({**content, "rows": kept}, indent=2) + "\n")
-    work.replace(path)
+    write_file(path, json.dumps({**content, "rows": kept}, indent=2) + "\n")
 
 
 def machine(device: str) -> str:

@@ -9,8 +9,9 @@ import lightning.pytorch as L
 import torch
 from lightning.pytorch.callbacks import Checkpoint
 
+from basics.files import write_file
 from callbacks.epoch_table import peak_memory_mb
-from callbacks.files import is_dev_run, write_atomically
+from callbacks.files import is_dev_run
 from callbacks.phases import numel
 from classification import Classifier
 from classification.cost import pass_flops
@@ -89,7 +90,7 @@ class CostLedger(Checkpoint):
         phase["epochs"] += 1
         phase["peak_memory_mb"] = max(phase["peak_memory_mb"], peak_memory_mb(pl_module.device))
         if trainer.is_global_zero and not is_dev_run(trainer):
-            write_atomically(self.path, json.dumps(cost(self.phases), indent=1) + "\n")
+            write_file(self.path, json.dumps(cost(self.phases), indent=1) + "\n")
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Stop the clock."""

@@ -7,7 +7,8 @@ import lightning.pytorch as L
 import torch
 from lightning.pytorch.callbacks import Checkpoint
 
-from callbacks.files import is_dev_run, write_csv
+from basics.files import write_csv
+from callbacks.files import is_dev_run
 from classification.schedules import shown_rates
 
 SHOWN = ("train/loss", "val/loss", "val/accuracy", "val/f1_macro")

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from callbacks.files import write_atomically
+from basics.files import write_file
 from classification.grad_cam import grad_cam
 
 COUNT, LARGEST = 12, 96  # pictures; pixels on a side
@@ -49,7 +49,7 @@ def write_mistakes(path: Path, trainer: L.Trainer, classifier: Any, labels: Tens
                     "cam": None if maps is None else png(overlay(image, maps[number])),
                 }
             )
-    write_atomically(path, json.dumps(record) + "\n")
+    write_file(path, json.dumps(record) + "\n")
 
 
 def overlay(image: Any, heat: Any) -> Any:

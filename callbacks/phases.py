@@ -5,13 +5,13 @@ from typing import Any, cast
 import lightning.pytorch as L
 from lightning.pytorch.callbacks import Callback, WeightAveraging
 from lightning.pytorch.strategies import DDPStrategy
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.types import LRSchedulerConfig
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from basics.errors import UserError
+from basics.names import MONITOR
 from callbacks.ranks import check_ranks_equal, wrap_again
-from classification import MONITOR
 from classification.phased import PhasedModule
 from classification.schedules import set_rates
 
@@ -39,7 +39,7 @@ class PhaseCallback(Callback):
         """Enter the first phase.
 
         Raises:
-            MisconfigurationException: The processes are connected by something that cannot be wrapped again, or
+            UserError: The processes are connected by something that cannot be wrapped again, or
                 `from_best` beside averaged weights, whose scores are not those of the weights that learn.
         """
         self.module, self.fits = cast(PhasedModule, pl_module), stage == "fit"
@@ -47,12 +47,10 @@ class PhaseCallback(Callback):
             return
         self.module.enter_phases([0])
         if len(self.module.phases) > 1 and trainer.world_size > 1 and not isinstance(trainer.strategy, DDPStrategy):
-            raise MisconfigurationException(
-                f"phases change under --trainer.strategy ddp, not under {type(trainer.strategy).__name__}"
-            )
+            raise UserError(f"phases change under --trainer.strategy ddp, not under {type(trainer.strategy).__name__}")
         averages = any(isinstance(callback, WeightAveraging) for callback in cast(Any, trainer).callbacks)
         if averages and any(phase.from_best for phase in self.module.phases):
-            raise MisconfigurationException("from_best cannot be combined with averaged weights: leave out one of them")
+            raise UserError("from_best cannot be combined with averaged weights: leave out one of them")
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that decides how the training goes on."""
@@ -124,7 +122,7 @@ class PhaseCallback(Callback):
         module.enter_phases([*module.started, trainer.current_epoch])
         if module.phase.from_best:
             if self.best_weights is None:
-                raise MisconfigurationException(
+                raise UserError(
                     f"phase {len(module.started)} begins with the best weights of the phase before, and nothing was "
                     "validated in that: leave out from_best, or validate every epoch"
                 )

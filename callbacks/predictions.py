@@ -3,7 +3,7 @@ from typing import Any
 
 import lightning.pytorch as L
 
-from callbacks.files import write_csv
+from basics.files import write_csv
 from callbacks.gather import GatheringCallback
 
 

@@ -12,7 +12,8 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from callbacks.files import is_dev_run, write_atomically
+from basics.files import write_file
+from callbacks.files import is_dev_run
 from callbacks.gather import GatheringCallback
 from callbacks.mistakes import write_mistakes
 from callbacks.phases import PhaseCallback, numel
@@ -88,9 +89,9 @@ class TestReport(GatheringCallback):
             clean=~leaked.numpy(),
             names=np.array(data.splits["test"].names),
         )
-        write_atomically(self.folder / "test.npz", file.getvalue())
+        write_file(self.folder / "test.npz", file.getvalue())
         write_mistakes(self.folder / "mistakes.json", trainer, classifier, labels, probabilities)
-        write_atomically(self.folder / "confusion_matrix.png", draw_confusion_matrix(total.confusion_matrix, names))
+        write_file(self.folder / "confusion_matrix.png", draw_confusion_matrix(total.confusion_matrix, names))
         self._replace_metrics(record)  # last: where it is, the others are
         print(f"wrote {self.folder / 'metrics.json'}, test.npz, mistakes.json and confusion_matrix.png")
         for logger in trainer.loggers:
@@ -105,7 +106,7 @@ class TestReport(GatheringCallback):
             for key in ("checkpoint", "data_fingerprint"):
                 if old.get(key) != record[key]:
                     print(f"replacing {path}, which was of {key} {old.get(key)}")
-        write_atomically(path, json.dumps(record, indent=1) + "\n")
+        write_file(path, json.dumps(record, indent=1) + "\n")
 
 
 def clean_scores(labels: Tensor, probabilities: Tensor) -> dict[str, Any]:

@@ -4,6 +4,5 @@ from classification.classifier import Batch, Classifier
 from classification.metrics import Scores, scores
 from classification.phased import PhasedModule
 from classification.phases import Phase, check_phases, phase_ends
-from classification.schedules import MONITOR
 
-__all__ = ["MONITOR", "Batch", "Classifier", "Phase", "PhasedModule", "Scores", "check_phases", "phase_ends", "scores"]
+__all__ = ["Batch", "Classifier", "Phase", "PhasedModule", "Scores", "check_phases", "phase_ends", "scores"]

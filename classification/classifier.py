@@ -5,10 +5,10 @@ from typing import Any, NotRequired, TypedDict
 
 import numpy as np
 import torch
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 from torch.optim.lr_scheduler import ReduceLROnPlateau
 
+from basics.errors import UserError
 from classification.metrics import Scores, SplitMetrics, scores
 from classification.phased import PhasedModule
 from classification.schedules import shown_rates
@@ -82,11 +82,11 @@ class Classifier(PhasedModule):
         """Take over the sums of its epoch; refuse a checkpoint that would not be used as it was meant.
 
         Raises:
-            MisconfigurationException: The names of the classes differ, or training cannot go on exactly from there.
+            UserError: The names of the classes differ, or training cannot go on exactly from there.
         """
         trained = list(checkpoint.get("hyper_parameters", {}).get("class_names", self.class_names))
         if trained != self.class_names:
-            raise MisconfigurationException(
+            raise UserError(
                 f"the checkpoint knows the classes {', '.join(trained)}; the data has {', '.join(self.class_names)}"
             )
         if self._trainer is None or self.trainer.state.fn != "fit":
@@ -98,7 +98,7 @@ class Classifier(PhasedModule):
         elif not progress["is_last_batch"] and done % self.trainer.accumulate_grad_batches:
             lost = "between batches whose gradients are accumulated, which it does not hold"
         if lost:
-            raise MisconfigurationException(
+            raise UserError(
                 f"the checkpoint was written {lost}: resume from last.ckpt, which --run.every_n_train_steps writes "
                 "only where a run can go on exactly"
             )

@@ -5,10 +5,10 @@ from typing import Any, Literal
 
 import lightning.pytorch as L
 import torch
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import nn
 
+from basics.errors import UserError
 from classification.phases import Phase, check_phases, phase_ends
 from classification.schedules import NO_DECAY, Schedule, check_schedule, make_schedule
 
@@ -71,7 +71,7 @@ class PhasedModule(L.LightningModule):
             owner: What made them, for messages.
 
         Raises:
-            MisconfigurationException: They do not fit the network or the schedule.
+            UserError: They do not fit the network or the schedule.
         """
         check_phases(phases, list(self.stages()), owner)
         check_schedule(self.schedule, phases, self.warmup_epochs)
@@ -120,15 +120,13 @@ class PhasedModule(L.LightningModule):
         later. A frozen parameter has no gradient, so it gets neither an update, nor decay, nor optimizer state.
 
         Raises:
-            MisconfigurationException: A parameter is in no stage, or in more than one.
+            UserError: A parameter is in no stage, or in more than one.
         """
         rates, stages = self.group_rates(), self.stages()
         owners = Counter(id(parameter) for parameters in stages.values() for parameter in parameters)
         for name, parameter in self.network.named_parameters():
             if owners[id(parameter)] != 1:
-                raise MisconfigurationException(
-                    f"{name} is in {owners[id(parameter)]} stages, not in one: check stages()"
-                )
+                raise UserError(f"{name} is in {owners[id(parameter)]} stages, not in one: check stages()")
         undecayed: set[str] = getattr(
             self.network, "no_weight_decay", set
         )()  # what timm names: tokens, position embeddings
@@ -175,7 +173,7 @@ class PhasedModule(L.LightningModule):
         """First epoch after every phase, at the latest, within the budget of the trainer.
 
         Raises:
-            MisconfigurationException: The phases do not fit into its epochs.
+            UserError: The phases do not fit into its epochs.
         """
         trainer: Any = self.trainer
         if trainer.fast_dev_run:
@@ -191,9 +189,9 @@ class PhasedModule(L.LightningModule):
         """Optimizer steps of the run.
 
         Raises:
-            MisconfigurationException: The trainer has no end.
+            UserError: The trainer has no end.
         """
         total = self.trainer.estimated_stepping_batches
         if total == inf:
-            raise MisconfigurationException("training has no end: give trainer.max_epochs or trainer.max_steps")
+            raise UserError("training has no end: give trainer.max_epochs or trainer.max_steps")
         return int(total)

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from math import floor
 from typing import Literal
 
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from basics.errors import UserError
 
 BatchNorm = Literal["eval", "adapt", "train"]
 
@@ -58,43 +58,41 @@ def check_phases(phases: Sequence[Phase], stages: Sequence[str], owner: str) -> 
         owner: What made them, for the message.
 
     Raises:
-        MisconfigurationException: No phase, an unknown or doubled stage, a phase in which nothing learns, or one that
+        UserError: No phase, an unknown or doubled stage, a phase in which nothing learns, or one that
             never ends.
     """
     valid = f"the stages are {', '.join(stages)}"
     if not phases:
-        raise MisconfigurationException(f"{owner} has no phase: return at least one")
+        raise UserError(f"{owner} has no phase: return at least one")
     for number, phase in enumerate(phases, 1):
         where = f"{owner}, phase {number} of {len(phases)}" if len(phases) > 1 else owner
         for name in phase.learn:
             if name not in stages:
-                raise MisconfigurationException(f"{where}: no stage {name!r}; {valid}")
+                raise UserError(f"{where}: no stage {name!r}; {valid}")
             if isinstance(phase.learn, list) and phase.learn.count(name) > 1:
-                raise MisconfigurationException(f"{where}: stage {name!r} is named twice")
+                raise UserError(f"{where}: stage {name!r} is named twice")
         factors = phase.factors(stages).values()
         if not any(factors):
-            raise MisconfigurationException(f"{where}: nothing learns; {valid}")
+            raise UserError(f"{where}: nothing learns; {valid}")
         if min(factors) < 0:
-            raise MisconfigurationException(f"{where}: a learning rate cannot be negative")
+            raise UserError(f"{where}: a learning rate cannot be negative")
         if number < len(phases) and phase.until is None and phase.patience is None:
-            raise MisconfigurationException(f"{where}: it never ends; give it until or patience")
+            raise UserError(f"{where}: it never ends; give it until or patience")
         if number == len(phases) and phase.until is not None:
-            raise MisconfigurationException(f"{where}: the last phase lasts to the end of the run; leave out until")
+            raise UserError(f"{where}: the last phase lasts to the end of the run; leave out until")
         if phase.until is not None and (phase.until <= 0 or (phase.until > 1 and phase.until != int(phase.until))):
-            raise MisconfigurationException(
+            raise UserError(
                 f"{where}: until is an epoch (1, 2, ...) or a fraction of the run below 1, not {phase.until}"
             )
         before = phases[number - 2].until if number > 1 else None
         if before is not None and phase.until is not None and before < 1 and before >= phase.until:
-            raise MisconfigurationException(f"{where}: it would end at {phase.until}, where {before} has passed")
+            raise UserError(f"{where}: it would end at {phase.until}, where {before} has passed")
         if phase.warmup_epochs and phase.continue_schedule:
-            raise MisconfigurationException(
-                f"{where}: a schedule that goes on has no warm-up; leave out one of the two"
-            )
+            raise UserError(f"{where}: a schedule that goes on has no warm-up; leave out one of the two")
         if phase.patience is not None and phase.patience < 1:
-            raise MisconfigurationException(f"{where}: patience is at least 1, not {phase.patience}")
+            raise UserError(f"{where}: patience is at least 1, not {phase.patience}")
         if number == 1 and (phase.from_best or phase.continue_schedule):
-            raise MisconfigurationException(f"{where}: there is no phase before it to continue or to take the best of")
+            raise UserError(f"{where}: there is no phase before it to continue or to take the best of")
 
 
 def phase_ends(phases: Sequence[Phase], epochs: int) -> list[int]:
@@ -103,10 +101,10 @@ def phase_ends(phases: Sequence[Phase], epochs: int) -> list[int]:
     A fraction is rounded to an epoch such that every phase keeps at least one.
 
     Raises:
-        MisconfigurationException: The epochs do not suffice, or a phase would end before it begins.
+        UserError: The epochs do not suffice, or a phase would end before it begins.
     """
     if epochs < len(phases):
-        raise MisconfigurationException(
+        raise UserError(
             f"{len(phases)} phases need at least {len(phases)} epochs, and trainer.max_epochs is {epochs}: "
             "raise it, or choose fewer phases"
         )
@@ -120,7 +118,7 @@ def phase_ends(phases: Sequence[Phase], epochs: int) -> list[int]:
         else:
             ends.append(int(phase.until))
         if not begin < ends[-1] <= latest:
-            raise MisconfigurationException(
+            raise UserError(
                 f"phase {place + 1} of {len(phases)} would last from epoch {begin} to {ends[-1]} of {epochs}: "
                 f"its until must be {begin + 1} to {latest} here, or raise trainer.max_epochs"
             )

@@ -4,13 +4,13 @@ from collections.abc import Callable, Mapping, Sequence
 from math import cos, pi
 from typing import Any, Literal
 
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.optim import Optimizer
 from torch.optim.lr_scheduler import CyclicLR, LambdaLR, LRScheduler, OneCycleLR, ReduceLROnPlateau
 
+from basics.errors import UserError
+from basics.names import MONITOR
 from classification.phases import Phase
 
-MONITOR = "val/f1_macro"  # what chooses the best checkpoint, and what a plateau is a plateau of
 SchedulerFactory = Callable[[Optimizer], LRScheduler | ReduceLROnPlateau]
 Schedule = Literal["cosine", "constant", "onecycle", "plateau"] | SchedulerFactory
 NO_DECAY = ".no_decay"  # ends the name of a stage's group of biases and normalisation
@@ -21,7 +21,7 @@ def check_schedule(schedule: Schedule, phases: Sequence[Phase], warmup_epochs: f
     """Refuse what the schedule would not do.
 
     Raises:
-        MisconfigurationException: A warm-up or a continuation where the schedule has none.
+        UserError: A warm-up or a continuation where the schedule has none.
     """
     if schedule in ("cosine", "constant"):
         return
@@ -30,7 +30,7 @@ def check_schedule(schedule: Schedule, phases: Sequence[Phase], warmup_epochs: f
         ("continue_schedule", any(phase.continue_schedule for phase in phases)),
     ):
         if used:
-            raise MisconfigurationException(f"{what} goes with model.schedule cosine or constant, not with {schedule}")
+            raise UserError(f"{what} goes with model.schedule cosine or constant, not with {schedule}")
 
 
 def make_schedule(
@@ -46,7 +46,7 @@ def make_schedule(
         elapsed: Steps that have been made already, for a phase that continues a schedule (cosine and constant).
 
     Raises:
-        MisconfigurationException: A scheduler that would give all stages the same rate.
+        UserError: A scheduler that would give all stages the same rate.
     """
     if schedule == "onecycle":
         top = [group["lr"] for group in optimizer.param_groups]
@@ -56,7 +56,7 @@ def make_schedule(
     if callable(schedule):
         scheduler = schedule(optimizer)
         if isinstance(scheduler, (OneCycleLR, CyclicLR)):
-            raise MisconfigurationException(
+            raise UserError(
                 f"{type(scheduler).__name__} has one rate for all stages: use model.schedule onecycle instead"
             )
         frequency = NEVER if isinstance(scheduler, ReduceLROnPlateau) else 1

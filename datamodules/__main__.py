@@ -3,8 +3,7 @@
 import argparse
 import sys
 
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
-
+from basics.errors import UserError
 from datamodules import FER2013, DeepWeeds, FashionMNIST
 
 
@@ -21,7 +20,7 @@ def main() -> None:
             print(
                 f"{type(data).__name__}: " + ", ".join(f"{len(split):,} {name}" for name, split in data.splits.items())
             )
-        except (FileNotFoundError, MisconfigurationException) as error:
+        except UserError as error:
             failed = True
             print(f"error: {type(data).__name__}: {' '.join(str(error).split())}", file=sys.stderr)
     sys.exit(2 if failed else 0)

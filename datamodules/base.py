@@ -9,10 +9,10 @@ from typing import Any, ClassVar, Literal
 import lightning.pytorch as L
 import numpy as np
 import torch
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 from torch.utils.data import DataLoader
 
+from basics.errors import UserError
 from datamodules.batch_transforms import BatchAugmentation
 from datamodules.batches import BatchDataset
 from datamodules.images import Array, MappedImages, Split, fingerprint, read_image
@@ -69,7 +69,7 @@ class ImageDataModule(L.LightningDataModule):
     ) -> None:
         super().__init__()
         if not 0 < train_fraction <= 1:
-            raise MisconfigurationException(f"data.train_fraction is above 0 and at most 1, not {train_fraction}")
+            raise UserError(f"data.train_fraction is above 0 and at most 1, not {train_fraction}")
         self.save_hyperparameters(logger=False)
         self.root = Path(root)
         self.image_size = image_size
@@ -108,7 +108,7 @@ class ImageDataModule(L.LightningDataModule):
         """Map the images and check the batch size against the devices."""
         world = self.trainer.world_size if self.trainer else 1
         if self.batch_size % world:
-            raise MisconfigurationException(
+            raise UserError(
                 f"data.batch_size {self.batch_size} is the whole step's and does not divide by {world} devices: "
                 f"choose a multiple of {world}"
             )
@@ -202,9 +202,7 @@ class ImageDataModule(L.LightningDataModule):
         split, training = self.splits[name], name == "train"
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         if len(split) < world:
-            raise MisconfigurationException(
-                f"the {name} split has {len(split)} images for {world} devices: use fewer devices"
-            )
+            raise UserError(f"the {name} split has {len(split)} images for {world} devices: use fewer devices")
         sampler = BatchSampler(len(split), self.batch_size, rank, world, self._seed() if training else None)
         dataset = BatchDataset(split, self.image_shape[1], self._augmentation() if training else None)
         workers = self._workers(dataset, world)
@@ -259,7 +257,7 @@ class ImageDataModule(L.LightningDataModule):
     def _folder_split(self, folder: Path) -> Split:
         files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
         if not files:
-            raise FileNotFoundError(f"no images in {folder}: data.predict_folder takes a folder of JPEG or PNG files")
+            raise UserError(f"no images in {folder}: data.predict_folder takes a folder of JPEG or PNG files")
         size = self.image_size or self.native_size
         pixels = np.stack([read_image(path, self.channels, size) for path in files])
         images = MappedImages(folder, pixels.shape, _array=pixels)

@@ -5,9 +5,9 @@ from numbers import Real
 from typing import Any
 
 import torch
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
+from basics.errors import UserError
 from datamodules.batch_steps import Interval, NotDoneError, Photometric, each, interval, only, uniform
 
 
@@ -62,9 +62,7 @@ class ColorJitter(Photometric):
 
     def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
         if images.shape[1] not in (1, 3):
-            raise MisconfigurationException(
-                f"data.augment: ColorJitter is for images of 1 or 3 channels, not {images.shape[1]}"
-            )
+            raise UserError(f"data.augment: ColorJitter is for images of 1 or 3 channels, not {images.shape[1]}")
         applied = self.applied(draws)
         brightness = torch.where(applied, uniform(draws[:, 1], self.brightness), 1)
         contrast = torch.where(applied, uniform(draws[:, 2], self.contrast), 1)

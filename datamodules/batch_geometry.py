@@ -6,9 +6,9 @@ from typing import Any
 
 import torch
 import torch.nn.functional as F
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
+from basics.errors import UserError
 from datamodules.batch_steps import (
     Geometric,
     Interval,
@@ -36,7 +36,7 @@ class Symmetry(Geometric):
 
     def output_size(self, size: Size) -> Size:
         if self.transposes and size[0] != size[1]:
-            raise MisconfigurationException(f"data.augment: {type(self).__name__} needs square images, not {size}")
+            raise UserError(f"data.augment: {type(self).__name__} needs square images, not {size}")
         return size
 
     def matrix(self, draws: Tensor, size: Size) -> Tensor:
@@ -108,7 +108,7 @@ class RandomCrop(Geometric):
 
     def output_size(self, size: Size) -> Size:
         if self.height > size[0] or self.width > size[1]:
-            raise MisconfigurationException(
+            raise UserError(
                 f"data.augment: RandomCrop of {self.height} x {self.width} from images of {size[0]} x {size[1]}"
             )
         return self.height, self.width

@@ -19,9 +19,9 @@ from typing import Any
 import numpy as np
 import torch
 import torch.nn.functional as F
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 
+from basics.errors import UserError
 from datamodules.batch_colours import CoarseDropout, ColorJitter, RandomBrightnessContrast
 from datamodules.batch_geometry import (
     D4,
@@ -56,7 +56,7 @@ class BatchAugmentation:
         image_size: Side of the square images that the network is given.
 
     Raises:
-        MisconfigurationException: A transform or an argument that is not done on whole batches.
+        UserError: A transform or an argument that is not done on whole batches.
     """
 
     def __init__(self, transforms: Sequence[Transform], seed: int, image_size: int) -> None:
@@ -193,10 +193,10 @@ def _build(name: str, arguments: dict[str, Any], image_size: int) -> Step:
     except NotDoneError as error:
         raise _not_done(f"{name} with {error.args[0]}", error.args[1]) from None
     except (TypeError, ValueError) as error:
-        raise MisconfigurationException(f"data.augment: {name}: {error}") from error
+        raise UserError(f"data.augment: {name}: {error}") from error
 
 
-def _not_done(what: str, done: str) -> MisconfigurationException:
-    return MisconfigurationException(
+def _not_done(what: str, done: str) -> UserError:
+    return UserError(
         f"data.augment: {what} is not done on whole batches ({done} are): pass --data.augment_with albumentations"
     )

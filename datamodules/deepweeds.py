@@ -6,8 +6,8 @@ from typing import Any
 
 import numpy as np
 from lightning.pytorch.utilities import rank_zero_info
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from basics.errors import UserError
 from datamodules.base import PARTS, ImageDataModule
 from datamodules.download import SHA256_OF_IMAGES, URL_OF_IMAGES, URL_OF_LABELS, download
 from datamodules.images import Array, MappedImages, Split, cached, decode_files, fingerprint, read_image, source_key
@@ -46,7 +46,7 @@ class DeepWeeds(ImageDataModule):
     ) -> None:
         super().__init__(image_size=image_size, batch_size=batch_size, **kwargs)
         if not 0 <= fold < FOLDS:
-            raise MisconfigurationException(f"data.fold must be 0 to {FOLDS - 1}, not {fold}")
+            raise UserError(f"data.fold must be 0 to {FOLDS - 1}, not {fold}")
         self.fold, self.download = fold, download
         self.variant = f"fold{fold}" if fold else ""
         self.folder = self.root / "deepweeds"
@@ -78,7 +78,7 @@ class DeepWeeds(ImageDataModule):
     def _meta(self) -> dict[str, Any]:
         tables = [self.folder / "labels" / f"{part}_subset{fold}.csv" for fold in range(FOLDS) for part in PARTS]
         if missing := [table for table in tables if not table.is_file()]:
-            raise FileNotFoundError(f"no {missing[0]}: let --data.download true fetch it, or pass --data.root FOLDER")
+            raise UserError(f"no {missing[0]}: let --data.download true fetch it, or pass --data.root FOLDER")
         files = [self.folder / "images" / name for name in self._names()]
         return cached(self.cache_dir / "deepweeds", source_key([*tables, *files]), self._decode)
 

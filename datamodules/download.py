@@ -1,13 +1,14 @@
 """Fetch a file from its publisher: resumed where it stopped, checked, and renamed when complete."""
 
-import hashlib
 import http.client
 import urllib.error
 import urllib.request
 from pathlib import Path
 
 from lightning.pytorch.utilities import rank_zero_info
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from basics.errors import UserError
+from basics.files import checksum
 
 URL_OF_LABELS = "https://raw.githubusercontent.com/AlexOlsen/DeepWeeds/master/labels/"
 # images.zip, 491,516,047 bytes; `confirm=t` answers Google Drive's question about large files.
@@ -32,8 +33,7 @@ def download(url: str, target: Path, sha256: str | None = None) -> Path:
         `target`.
 
     Raises:
-        FileNotFoundError: The server cannot be reached, or stopped in the middle.
-        MisconfigurationException: The file is not the one that was expected.
+        UserError: The server cannot be reached, it stopped in the middle, or the file is not the expected one.
     """
     if target.is_file():
         return target
@@ -53,7 +53,7 @@ def download(url: str, target: Path, sha256: str | None = None) -> Path:
             raise ConnectionError("the connection ended early")
     except urllib.error.HTTPError as error:
         if error.code != 416 or not have:
-            raise FileNotFoundError(f"cannot download {url} (HTTP {error.code}): put the file at {target}") from error
+            raise UserError(f"cannot download {url} (HTTP {error.code}): put the file at {target}") from error
         if (
             error.headers.get("Content-Range") != f"bytes */{have}"
         ):  # nothing is left to send, unless ours is another file
@@ -61,14 +61,12 @@ def download(url: str, target: Path, sha256: str | None = None) -> Path:
             return download(url, target, sha256)
     except (OSError, http.client.HTTPException) as error:
         reason = str(getattr(error, "reason", error)).strip()
-        raise FileNotFoundError(
-            f"cannot download {url} ({reason}): run again to go on, or put the file at {target}"
-        ) from error
+        raise UserError(f"cannot download {url} ({reason}): run again to go on, or put the file at {target}") from error
     if sha256 is not None:
         with part.open("rb") as file:
-            found = hashlib.file_digest(file, "sha256").hexdigest()
+            found = checksum(iter(lambda: file.read(CHUNK), b""))
         if found != sha256:
             part.unlink()
-            raise MisconfigurationException(f"{url} gave a file with SHA-256 {found}, expected {sha256}: run again")
+            raise UserError(f"{url} gave a file with SHA-256 {found}, expected {sha256}: run again")
     part.replace(target)
     return target

@@ -2,8 +2,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from basics.errors import UserError
 from datamodules.base import AugmentWith, ImageDataModule
 from datamodules.images import Array, MappedImages, Split, fingerprint
 from datamodules.splits import stratified_split
@@ -44,7 +44,7 @@ class FashionMNIST(ImageDataModule):
         try:
             Publisher(self.root, download=True)
         except (OSError, RuntimeError) as error:
-            raise FileNotFoundError(
+            raise UserError(
                 f"no Fashion-MNIST in {self.folder}, and it cannot be downloaded ({error}): "
                 "put the four IDX files there, or pass --data.root FOLDER"
             ) from error
@@ -72,9 +72,7 @@ class FashionMNIST(ImageDataModule):
         labels_path = self.folder / f"{part}-labels-idx1-ubyte"
         (labels_count,) = _read_shape(labels_path, 1)
         if labels_count != count:
-            raise MisconfigurationException(
-                f"{labels_path} has {labels_count} labels for {count} images: fetch both again"
-            )
+            raise UserError(f"{labels_path} has {labels_count} labels for {count} images: fetch both again")
         labels: Array = np.fromfile(labels_path, np.uint8, offset=HEADER[1]).astype(np.int64)
         images = MappedImages(path, (count, height, width, 1), HEADER[3])
         return Split(images, np.arange(count), labels, [f"{part}/{row}" for row in range(count)])
@@ -88,7 +86,5 @@ def _read_shape(path: Path, dimensions: int) -> tuple[int, ...]:
     shape = tuple(int(size) for size in header[1:])
     complete = len(header) == dimensions + 1 and path.stat().st_size == HEADER[dimensions] + np.prod(shape)
     if not complete or header[0] != 0x800 + dimensions:
-        raise MisconfigurationException(
-            f"{path} is not a complete IDX file: remove it, and it will be downloaded again"
-        )
+        raise UserError(f"{path} is not a complete IDX file: remove it, and it will be downloaded again")
     return shape

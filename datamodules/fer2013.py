@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from basics.errors import UserError
 from datamodules.base import PARTS, AugmentWith, ImageDataModule
 from datamodules.images import Array, MappedImages, Split, cached, fingerprint, source_key
 
@@ -46,13 +46,13 @@ class FER2013(ImageDataModule):
         """The file, under either of its two names.
 
         Raises:
-            FileNotFoundError: Neither is there; Kaggle gives it only to those who have an account.
+            UserError: Neither is there; Kaggle gives it only to those who have an account.
         """
         folder = self.root / "fer2013"
         for name in FILES:
             if (folder / name).is_file():
                 return folder / name
-        raise FileNotFoundError(
+        raise UserError(
             f"no {FILES[0]} in {folder}: download it from {KAGGLE} (needs an account), "
             f"put {FILES[0]} or {FILES[1]} there, or pass --data.root FOLDER"
         )
@@ -91,15 +91,13 @@ def parse_csv(csv: Path, folder: Path) -> None:
         folder: An existing folder for the results.
 
     Raises:
-        MisconfigurationException: A column is missing, or a row is not as it should be; names the line.
+        UserError: A column is missing, or a row is not as it should be; names the line.
     """
     with csv.open("rb") as text:
         header = [name.strip().strip(b'"').decode(errors="replace").lower() for name in text.readline().split(b",")]
     wanted = ("emotion", "pixels", "usage")
     if sorted(header) != sorted(wanted):
-        raise MisconfigurationException(
-            f"{csv}: its header has {', '.join(header)}; expected emotion, pixels and Usage"
-        )
+        raise UserError(f"{csv}: its header has {', '.join(header)}; expected emotion, pixels and Usage")
     columns = [header.index(name) for name in wanted]
     labels, usages, lines, line = [], [], [], 1
     with (folder / "images.bin").open("wb") as images, ThreadPoolExecutor(os.cpu_count()) as pool:
@@ -107,14 +105,14 @@ def parse_csv(csv: Path, folder: Path) -> None:
             if chunk.wrong:
                 pool.shutdown(cancel_futures=True)
                 place, message = chunk.wrong
-                raise MisconfigurationException(f"{csv} line {line + place}: {message}")
+                raise UserError(f"{csv} line {line + place}: {message}")
             images.write(chunk.pixels.data)
             labels += chunk.labels
             usages += chunk.usages
             lines += [line + place for place in chunk.places]
             line += chunk.lines
     if set(usages) != {0, 1, 2}:
-        raise MisconfigurationException(f"{csv} has no row for one of {', '.join(USAGES)}: fetch the whole file again")
+        raise UserError(f"{csv} has no row for one of {', '.join(USAGES)}: fetch the whole file again")
     arrays = {"labels": np.array(labels), "usage": np.array(usages, np.uint8), "lines": np.array(lines)}
     for name, array in arrays.items():
         np.save(folder / f"{name}.npy", array)

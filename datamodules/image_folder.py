@@ -3,8 +3,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from basics.errors import UserError
 from datamodules.base import IMAGE_SUFFIXES, PARTS, ImageDataModule
 from datamodules.images import MappedImages, Split, cached, decode_files, fingerprint, source_key
 from datamodules.splits import stratified_split
@@ -50,7 +50,7 @@ class ImageFolder(ImageDataModule):
         found = sorted({label for _, label, _ in self.listed})
         self.class_names = class_names or found
         if unknown := sorted(set(found) - set(self.class_names)):
-            raise MisconfigurationException(f"{self.root} has the class {unknown[0]!r}, which data.class_names lacks")
+            raise UserError(f"{self.root} has the class {unknown[0]!r}, which data.class_names lacks")
 
     def prepare(self) -> None:
         """Decode all images once."""
@@ -68,7 +68,7 @@ class ImageFolder(ImageDataModule):
             eval_size = round(0.15 * len(labels))
             parts = stratified_split(labels, [len(labels) - 2 * eval_size, eval_size, eval_size], self.split_seed)
         if empty := [part for part, rows in zip(PARTS, parts, strict=True) if not len(rows)]:
-            raise MisconfigurationException(f"{self.root} has no images for the split {empty[0]}")
+            raise UserError(f"{self.root} has no images for the split {empty[0]}")
         return {
             p: Split(images, rows, labels[rows], [names[row] for row in rows])
             for p, rows in zip(PARTS, parts, strict=True)
@@ -93,7 +93,7 @@ class ImageFolder(ImageDataModule):
             return [(image, label, "") for image, label in rows]
         parts = [part for (part,) in read_table(table, ("split",))]
         if wrong := sorted(set(parts) - set(PARTS)):
-            raise MisconfigurationException(f"{table}: split {wrong[0]!r}; expected train, val or test")
+            raise UserError(f"{table}: split {wrong[0]!r}; expected train, val or test")
         return [(image, label, part) for (image, label), part in zip(rows, parts, strict=True)]
 
     def _from_folders(self) -> list[tuple[str, str, str]]:
@@ -104,7 +104,7 @@ class ImageFolder(ImageDataModule):
         )
         files = [file for file in files if not file.parts[0].startswith(".") and (not split or file.parts[0] in PARTS)]
         if not files:
-            raise FileNotFoundError(
+            raise UserError(
                 f"no images in {self.root}: expected train/<class>/*.jpg or <class>/*.jpg; or pass --data.csv"
             )
         return [(str(file), file.parts[-2], file.parts[0] if split else "") for file in files]

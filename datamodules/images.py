@@ -13,8 +13,9 @@ from typing import Any
 
 import numpy as np
 from filelock import FileLock
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from numpy.typing import NDArray
+
+from basics.errors import UserError
 
 Array = NDArray[Any]
 
@@ -68,7 +69,7 @@ def cached(folder: Path, key: str, build: Callable[[Path], None]) -> dict[str, A
         build: Writes the files of the cache, `meta.json` among them.
 
     Raises:
-        MisconfigurationException: The parent folder cannot be written.
+        UserError: The parent folder cannot be written.
     """
     meta = folder / "meta.json"
 
@@ -85,9 +86,7 @@ def cached(folder: Path, key: str, build: Callable[[Path], None]) -> dict[str, A
             folder.parent.mkdir(parents=True, exist_ok=True)
             work = Path(tempfile.mkdtemp(prefix=f".{folder.name}-", dir=folder.parent))
         except OSError as error:
-            raise MisconfigurationException(
-                f"cannot write the cache {folder} ({error.strerror}): pass --data.cache_dir"
-            ) from error
+            raise UserError(f"cannot write the cache {folder} ({error.strerror}): pass --data.cache_dir") from error
         try:
             with FileLock(folder.parent / f".{folder.name}.lock"):
                 contents = current()
@@ -108,14 +107,14 @@ def source_key(paths: Iterable[Path]) -> str:
     """Changes with the name, the size or the time of change of any of the files that a cache is made from.
 
     Raises:
-        FileNotFoundError: One of them is missing.
+        UserError: One of them is missing.
     """
     lines = []
     for path in paths:
         try:
             stat = path.stat()
         except FileNotFoundError:
-            raise FileNotFoundError(
+            raise UserError(
                 f"no file {path}: the data set is incomplete, fetch it again or take the file off its list"
             ) from None
         lines.append(f"{path}:{stat.st_size}:{stat.st_mtime_ns}")
@@ -146,17 +145,16 @@ def read_image(path: Path, channels: int, size: int | None = None) -> Array:
         The image as uint8 `[H, W, C]`.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        MisconfigurationException: The file is not an image.
+        UserError: There is no such file, or it is not an image.
     """
     import cv2
 
     if not path.is_file():
-        raise FileNotFoundError(f"no image {path}: the list of images names it")
+        raise UserError(f"no image {path}: the list of images names it")
     encoded = np.frombuffer(path.read_bytes(), np.uint8)
     image = cv2.imdecode(encoded, cv2.IMREAD_GRAYSCALE if channels == 1 else cv2.IMREAD_COLOR) if len(encoded) else None
     if image is None:
-        raise MisconfigurationException(f"{path} is not a readable image: replace it or take it off the list")
+        raise UserError(f"{path} is not a readable image: replace it or take it off the list")
     if channels == 3:
         image = cv2.cvtColor(image, cv2.COLOR_BGR2RGB)
     if size is not None and image.shape[:2] != (size, size):

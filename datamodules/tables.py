@@ -2,7 +2,7 @@ import csv
 from collections.abc import Sequence
 from pathlib import Path
 
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
+from basics.errors import UserError
 
 
 def has_column(path: Path, name: str) -> bool:
@@ -23,31 +23,26 @@ def read_table(path: Path, columns: Sequence[str], classes: int | None = None) -
         One tuple a row.
 
     Raises:
-        FileNotFoundError: There is no such file.
-        MisconfigurationException: A column is missing, or a row is not as it should be; names the line.
+        UserError: There is no such file, a column is missing, or a row is not as it should be; names the line.
     """
     if not path.is_file():
-        raise FileNotFoundError(f"no table {path}")
+        raise UserError(f"no table {path}")
     with path.open(newline="", encoding="utf-8-sig", errors="replace") as file:
         reader = csv.reader(file)
         header = [name.strip() for name in next(reader, [])]
         if missing := [name for name in columns if name not in header]:
-            raise MisconfigurationException(f"{path} has no column {missing[0]!r}; its header is {','.join(header)}")
+            raise UserError(f"{path} has no column {missing[0]!r}; its header is {','.join(header)}")
         places = [header.index(name) for name in columns]
         rows = []
         for cells in reader:
             if not cells:
                 continue
             if len(cells) <= max(places):
-                raise MisconfigurationException(
-                    f"{path} line {reader.line_num}: {len(cells)} cells, expected {','.join(columns)}"
-                )
+                raise UserError(f"{path} line {reader.line_num}: {len(cells)} cells, expected {','.join(columns)}")
             row = tuple(cells[place].strip() for place in places)
             if classes is not None and not (row[-1].isdigit() and int(row[-1]) < classes):
-                raise MisconfigurationException(
-                    f"{path} line {reader.line_num}: label {row[-1]!r}, expected 0 to {classes - 1}"
-                )
+                raise UserError(f"{path} line {reader.line_num}: label {row[-1]!r}, expected 0 to {classes - 1}")
             rows.append(row)
     if not rows:
-        raise MisconfigurationException(f"{path} has no rows")
+        raise UserError(f"{path} has no rows")
     return rows

@@ -11,8 +11,8 @@ from collections.abc import Sequence
 from typing import Any
 
 import numpy as np
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from basics.errors import UserError
 from datamodules.images import Array
 
 # One transform as written in a config: its name in albumentations -> its arguments, `HorizontalFlip: {p: 0.5}`.
@@ -30,7 +30,7 @@ class Augmentation:
         image_size: Side of the square images that the network is given.
 
     Raises:
-        MisconfigurationException: A name or an argument that albumentations does not know.
+        UserError: A name or an argument that albumentations does not know.
     """
 
     def __init__(self, transforms: Sequence[Transform], seed: int, image_size: int) -> None:
@@ -61,15 +61,13 @@ def _build(albumentations: Any, name: str, arguments: dict[str, Any], image_size
     if name not in kinds:
         near = difflib.get_close_matches(name, kinds, n=1)
         hint = f"did you mean {near[0]}?" if near else "see albumentations' list of transforms"
-        raise MisconfigurationException(f"data.augment: albumentations 2.0.8 has no transform {name!r}: {hint}")
+        raise UserError(f"data.augment: albumentations 2.0.8 has no transform {name!r}: {hint}")
     kind = getattr(albumentations, name)
     known = inspect.signature(kind).parameters
     for argument in arguments:
         if argument not in known:
             near = difflib.get_close_matches(argument, known, n=1) or [", ".join(known)]
-            raise MisconfigurationException(
-                f"data.augment: {name} has no argument {argument!r}: did you mean {near[0]}?"
-            )
+            raise UserError(f"data.augment: {name} has no argument {argument!r}: did you mean {near[0]}?")
     if "size" in known:
         arguments = {"size": (image_size, image_size), **arguments}
     arguments = {key: tuple(value) if isinstance(value, list) else value for key, value in arguments.items()}
@@ -77,4 +75,4 @@ def _build(albumentations: Any, name: str, arguments: dict[str, Any], image_size
         return kind(**arguments)
     except (ValueError, TypeError) as error:
         reason = " ".join(line.strip() for line in str(error).splitlines()[:3])
-        raise MisconfigurationException(f"data.augment: {name}: {reason}") from error
+        raise UserError(f"data.augment: {name}: {reason}") from error

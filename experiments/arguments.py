@@ -8,7 +8,8 @@ from pathlib import Path
 
 import yaml
 
-from experiments.errors import no_config, stop
+from basics.errors import stop
+from experiments.errors import no_config
 
 
 def check_subcommand(word: str, known: Iterable[str]) -> None:

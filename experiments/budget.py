@@ -6,8 +6,9 @@ from contextlib import redirect_stdout
 from dataclasses import dataclass
 from typing import Any, Literal
 
+from basics.errors import stop
 from experiments.asked import look_up
-from experiments.errors import stop, user_mistake
+from experiments.errors import user_mistake
 
 Budget = Literal["epochs", "steps", "cost"]
 REFERENCE = "full"

@@ -5,10 +5,11 @@ import json
 from collections.abc import Sequence
 from pathlib import Path
 
+from basics.errors import stop
 from experiments.arguments import check_configs
 from experiments.asked import asked, drift, is_free, leaves, look_up, options
 from experiments.cells import Cell, config_of
-from experiments.errors import no_config, stop
+from experiments.errors import no_config
 
 OWN = {"seed_everything": "--seeds", "data.fold": "--folds", "run.root": "--root", "ckpt_path": "the state of its runs"}
 OWN |= dict.fromkeys(("run.study", "run.strategy"), "--study and --strategies")

@@ -13,11 +13,13 @@ from lightning.fabric.plugins import TorchCheckpointIO
 from lightning.pytorch.callbacks import Callback, ModelCheckpoint
 from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveConfigCallback
 from lightning.pytorch.loggers import WandbLogger
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from rich.console import Console
 
 import fashion_cnn  # noqa: F401  (makes its classes known by their short names)
 import transfer
+from basics.errors import UserError, stop
+from basics.files import write_file
+from basics.names import MONITOR
 from callbacks import (
     CostLedger,
     EpochTable,
@@ -28,11 +30,11 @@ from callbacks import (
     TestReport,
     plan_table,
 )
-from callbacks.files import AtomicCheckpointIO, is_dev_run, write_atomically
-from classification import MONITOR, Classifier, phase_ends
+from callbacks.files import AtomicCheckpointIO, is_dev_run
+from classification import Classifier, phase_ends
 from datamodules import ImageDataModule
 from experiments.arguments import from_checkpoint
-from experiments.errors import stop, user_mistake
+from experiments.errors import user_mistake
 from experiments.parser import Parser
 from experiments.run_folder import CONFIG, Run, provenance, read_checkpoint
 from experiments.wandb_logger import WANDB_ID, finish_wandb, log_cost, wandb_logger
@@ -59,7 +61,7 @@ class Trainer(L.Trainer):
         assert isinstance(model, Classifier)
         epochs = self.max_epochs or 0
         if epochs < 1:
-            raise MisconfigurationException("plan counts epochs: give trainer.max_epochs")
+            raise UserError("plan counts epochs: give trainer.max_epochs")
         Console().print(plan_table(model, [1] if is_dev_run(self) else phase_ends(model.phases, epochs)))
         if self.max_steps > 0:
             print(f"trainer.max_steps {self.max_steps} may end the run before that")
@@ -74,7 +76,7 @@ class Trainer(L.Trainer):
         from transfer.probe import probe_stages, probe_table
 
         if not isinstance(model, transfer.TransferClassifier) or not isinstance(datamodule, ImageDataModule):
-            raise MisconfigurationException("probe is for a pretrained network: name a config of a transfer arm")
+            raise UserError("probe is for a pretrained network: name a config of a transfer arm")
         model.load_pretrained()
         datamodule.prepare_data()
         datamodule.setup("fit")
@@ -102,7 +104,7 @@ class SaveConfig(SaveConfigCallback):
         self.parser.save(self.config, self.folder / CONFIG, skip_unset=False, overwrite=True)
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
-                write_atomically(self.folder / WANDB_ID, logger.experiment.id)
+                write_file(self.folder / WANDB_ID, logger.experiment.id)
             logger.log_hyperparams(json.loads(self.parser.dump(self.config, format="json", skip_unset=False)))
 
 
@@ -189,7 +191,7 @@ class CLI(LightningCLI):
             now, before = self.config_dump["model"]["init_args"], checkpoint["hyper_parameters"]
             for name in now.keys() & before.keys() - {"class_names", "weights", "cache_gb"}:
                 if now[name] != before[name]:
-                    raise MisconfigurationException(
+                    raise UserError(
                         f"model.{name} is {now[name]}, and {before[name]} in {path}: resume a run with its own values"
                     )
         self.run.belong_to(path, trained)
@@ -259,7 +261,7 @@ class CLI(LightningCLI):
     def before_test(self) -> None:
         """A score without a trained model is a mistake."""
         if self.command.ckpt_path is None:
-            raise MisconfigurationException(
+            raise UserError(
                 f"{self.subcommand} needs --ckpt_path: best, last or a file (the weights before training mean nothing)"
             )
 

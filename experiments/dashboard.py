@@ -10,10 +10,10 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from callbacks.files import write_atomically
-from classification import MONITOR
+from basics.errors import stop
+from basics.files import write_file
+from basics.names import MONITOR
 from datamodules import FER2013, DeepWeeds, FashionMNIST
-from experiments.errors import stop
 from experiments.wandb_logger import PROJECT, logged_in
 
 TITLE = "Comparison of fine-tuning strategies"
@@ -188,7 +188,7 @@ def main() -> None:
     if not logged_in() or os.environ.get("WANDB_MODE") in ("offline", "dryrun", "disabled"):
         path = Path("results", "dashboard.json")
         path.parent.mkdir(exist_ok=True)
-        write_atomically(path, json.dumps(definition(project), indent=1) + "\n")
+        write_file(path, json.dumps(definition(project), indent=1) + "\n")
         print(f"wrote {path}: nobody is logged in to W&B; to create both there: wandb login && make dashboard")
         return
     import wandb

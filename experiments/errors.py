@@ -4,17 +4,11 @@ import difflib
 import importlib
 import inspect
 import re
-import sys
 from collections.abc import Iterable
-from typing import NoReturn
+
+from basics.errors import UserError
 
 CATALOGUES = ("transfer", "fashion_cnn", "datamodules")
-
-
-def stop(message: str) -> NoReturn:
-    """Print `error: message` on one line and exit with code 2."""
-    print("error: " + " ".join(message.split()), file=sys.stderr)
-    raise SystemExit(2)
 
 
 def no_config(path: str) -> str:
@@ -22,16 +16,11 @@ def no_config(path: str) -> str:
     return f"no config file {path}: --config takes a YAML file, those of this project are in configs/"
 
 
-def user_mistake(error: BaseException | None) -> BaseException | None:
-    """The error that a user can do something about, also where the parser has wrapped it in one of its own."""
-    from lightning.pytorch.utilities.exceptions import MisconfigurationException
-
-    while error is not None:
-        own_message = isinstance(error, FileNotFoundError) and error.errno is None  # not one from deep inside a library
-        if own_message or isinstance(error, MisconfigurationException):
-            return error
+def user_mistake(error: BaseException | None) -> UserError | None:
+    """The mistake of the user that an exception is, also if the parser has wrapped it in an exception of its own."""
+    while error is not None and not isinstance(error, UserError):
         error = error.__cause__
-    return None
+    return error
 
 
 def explain(message: str, known_keys: Iterable[str] = ()) -> str:

@@ -11,7 +11,7 @@ import numpy as np
 import yaml
 from numpy.typing import NDArray
 
-from experiments.errors import stop
+from basics.errors import stop
 
 Array = NDArray[Any]
 

@@ -18,8 +18,9 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+from basics.errors import stop
+from basics.files import new_folder, write_file
 from experiments.cells import Cell, end, run_cell
-from experiments.errors import stop
 
 Events = Generator[tuple[Cell, int | None], None, None]
 CHECKOUT = Path(__file__).parents[1]
@@ -94,8 +95,6 @@ def on_ray(cells: Sequence[Cell], jobs: int | None = None, address: str = "auto"
         address: Of the cluster; `local` starts one.
     """
     ray = _package("ray")
-    from callbacks.files import write_atomically
-
     os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
     ours = not ray.is_initialized()
     if ours:
@@ -110,7 +109,7 @@ def on_ray(cells: Sequence[Cell], jobs: int | None = None, address: str = "auto"
     cpus = min(machine["CPU"] // (machine.get("GPU") or 1 if gpus else jobs or 1) for machine in machines)
     task = ray.remote(num_gpus=int(gpus), num_cpus=max(1, int(cpus)), max_retries=2)(ray_task)
     token = cells[0].root.absolute() / "logs" / f"ray-{uuid.uuid4().hex}"
-    write_atomically(token, "a machine that sees this file sees the runs")
+    write_file(token, "a machine that sees this file sees the runs")
     tasks = {task.remote(cell, token): cell for cell in cells}
     try:
         for cell in cells:
@@ -125,7 +124,7 @@ def on_ray(cells: Sequence[Cell], jobs: int | None = None, address: str = "auto"
                 with cell.log.open("a") as file:
                     file.write(f"Ray gave up: {error}\n")
             if log is not None:
-                write_atomically(cell.log, log)
+                write_file(cell.log, log)
             if packed is not None:
                 unpack(packed, cell.folder)
             yield cell, code
@@ -166,18 +165,8 @@ def pack(folder: Path) -> bytes:
 
 def unpack(packed: bytes, folder: Path) -> None:
     """Put a packed folder in its place, whole or not at all; an older one is replaced."""
-    work, old = (folder.with_name(f".{folder.name}.{os.getpid()}.{word}") for word in ("new", "old"))
-    work.mkdir(parents=True)
-    try:
-        with tarfile.open(fileobj=io.BytesIO(packed)) as tar:
-            tar.extractall(work, filter="data")
-    except BaseException:
-        shutil.rmtree(work)
-        raise
-    if folder.exists():
-        folder.replace(old)
-    work.replace(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    with new_folder(folder) as work, tarfile.open(fileobj=io.BytesIO(packed)) as tar:
+        tar.extractall(work, filter="data")
 
 
 def on_slurm(cells: Sequence[Cell], jobs: int | None = None, cluster: str = "slurm") -> Events:
@@ -191,8 +180,6 @@ def on_slurm(cells: Sequence[Cell], jobs: int | None = None, cluster: str = "slu
         cluster: Executor of submitit; another than `slurm` is for tests.
     """
     submitit = _package("submitit")
-    from callbacks.files import write_atomically
-
     if cluster == "slurm" and shutil.which("sbatch") is None:
         stop("--launcher slurm: there is no sbatch here: call it where jobs are submitted")
     folder = cells[0].root / "logs" / "slurm"
@@ -216,7 +203,7 @@ def on_slurm(cells: Sequence[Cell], jobs: int | None = None, cluster: str = "slu
         print("submitted " + ", ".join(f"{job.job_id} ({cell.name})" for cell, job in zip(new, submitted, strict=True)))
     if queued:
         print(f"in the queue already: {', '.join(queued)}")
-    write_atomically(record, json.dumps(known, indent=1) + "\n")
+    write_file(record, json.dumps(known, indent=1) + "\n")
     for cell in failed:
         yield cell, 1
 

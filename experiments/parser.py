@@ -2,7 +2,8 @@ from typing import Any, NoReturn
 
 from lightning.pytorch.cli import LightningArgumentParser
 
-from experiments.errors import explain, stop
+from basics.errors import stop
+from experiments.errors import explain
 
 
 class Parser(LightningArgumentParser):

@@ -12,8 +12,9 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.errors import stop
-from experiments.results_table import clean_rule, write_file
+from basics.errors import stop
+from basics.files import write_file
+from experiments.results_table import clean_rule
 
 TEMPLATE = "report.html.j2"
 SAID_ONCE = ("backbone", "weights", "git_commit", "versions", "data_fingerprint")

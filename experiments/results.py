@@ -14,9 +14,10 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from basics.errors import stop
+from basics.files import write_file
 from experiments import hypotheses, results_table, statistics
 from experiments.comparison import Comparison
-from experiments.errors import stop
 from experiments.finished_runs import ANY_ARM, ANY_RUN, FinishedRun, flat, is_under, read_runs, read_table
 
 SCORES = ("accuracy", "precision_macro", "recall_macro", "f1_macro", "ece")
@@ -57,10 +58,10 @@ def write(study: str, root: Path, out: Path, strategies: Sequence[str] | None = 
     runs = read_runs(root, study, strategies)
     results = results_of(study, runs, root)
     check(results)
-    results_table.write_file(out / f"{study}.json", json.dumps(results, indent=1, allow_nan=False) + "\n")
-    results_table.write_file(out / f"{study}.md", results_table.markdown(results))
+    write_file(out / f"{study}.json", json.dumps(results, indent=1, allow_nan=False) + "\n")
+    write_file(out / f"{study}.md", results_table.markdown(results))
     if latex:
-        results_table.write_file(out / f"{study}.tex", results_table.latex(results))
+        write_file(out / f"{study}.tex", results_table.latex(results))
     print(f"wrote {out / study}.json and .md: {len(results['arms'])} arms, {len(runs)} runs")
 
 

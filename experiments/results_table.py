@@ -1,12 +1,12 @@
 """results/<study>.json as the tables that people read: Markdown, LaTeX, and the blocks of README.md."""
 
-import os
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from experiments.errors import stop
+from basics.errors import stop
+from basics.files import write_file
 
 HEADER = (
     *("arm", "accuracy", "macro-F1", "clean macro-F1", "ECE", "trainable"),
@@ -91,14 +91,6 @@ def refresh(readme: Path, out: Path) -> None:
             print(f"{readme}: {study} stays as it is, there is no {table}: `make table-{study}` writes it")
     if text != readme.read_text():
         write_file(readme, text)
-
-
-def write_file(path: Path, text: str) -> None:
-    """Write a file, whole or not at all; without callbacks.files, for torch comes with it."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    work = path.with_name(f".{path.name}.{os.getpid()}")
-    work.write_text(text)
-    work.replace(path)
 
 
 def _row(arm: Mapping[str, Any]) -> list[str]:

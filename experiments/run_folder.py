@@ -10,7 +10,8 @@ from typing import Any
 
 import torch
 from lightning.pytorch.utilities import rank_zero_only
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
+
+from basics.errors import UserError
 
 CONFIG = "config.yaml"
 
@@ -51,15 +52,13 @@ class Run:
         """The file that `best`, `last`, `last.ckpt` or a path means.
 
         Raises:
-            FileNotFoundError: There is no such checkpoint.
+            UserError: There is no such checkpoint.
         """
         path = Path(ckpt_path)
         if ckpt_path.removesuffix(".ckpt") in ("best", "last") and not path.is_file():
             path = self.folder / "checkpoints" / f"{ckpt_path.removesuffix('.ckpt')}.ckpt"
         if not path.is_file():
-            raise FileNotFoundError(
-                f"no checkpoint {path}: `lightning fit` writes it; --ckpt_path takes best, last or a file"
-            )
+            raise UserError(f"no checkpoint {path}: `lightning fit` writes it; --ckpt_path takes best, last or a file")
         return path
 
     def belong_to(self, path: Path, trained: Mapping[str, Any]) -> None:
@@ -73,12 +72,12 @@ class Run:
         """A run is resumed under its own names.
 
         Raises:
-            MisconfigurationException: The checkpoint is another run's.
+            UserError: The checkpoint is another run's.
         """
         this = f"{self.study}/{self.strategy}/{self.seed_name}"
         other = "/".join(str(trained.get(name)) for name in ("study", "strategy", "seed_name"))
         if trained and this != other:
-            raise MisconfigurationException(
+            raise UserError(
                 f"{path} is of the run {other}, and this is {this}: give the same config, seed and fold to resume it, "
                 "or start from its weights with --model.weights"
             )
@@ -87,7 +86,7 @@ class Run:
         """Make sure that training does not overwrite an older run.
 
         Raises:
-            MisconfigurationException: There is one, and it is neither resumed nor to be overwritten.
+            UserError: There is one, and it is neither resumed nor to be overwritten.
         """
         requeued = any(self.folder.glob("hpc_ckpt_*.ckpt"))  # SLURM stopped it; Lightning goes on by itself
         if resumes or requeued or not (self.folder / CONFIG).exists():
@@ -95,7 +94,7 @@ class Run:
         if not self.overwrite:
             last = self.folder / "checkpoints" / "last.ckpt"
             go_on = f"continue it with --ckpt_path {last}, " if last.is_file() else ""
-            raise MisconfigurationException(
+            raise UserError(
                 f"{self.folder} already holds a run: {go_on}replace it with --run.overwrite true, "
                 "or give this one another --run.strategy NAME or --seed_everything K"
             )
@@ -106,13 +105,13 @@ def read_checkpoint(path: Path) -> dict[str, Any]:
     """Load a checkpoint without running any code that may be in it.
 
     Raises:
-        MisconfigurationException: The file is not a checkpoint of this project.
+        UserError: The file is not a checkpoint of this project.
     """
     try:
         checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
         checkpoint["hyper_parameters"]["_class_path"]
     except Exception as error:  # damaged and foreign files raise errors of many types
-        raise MisconfigurationException(
+        raise UserError(
             f"{path} is not a checkpoint of `lightning fit`; weights alone go to --model.weights"
         ) from error
     return checkpoint

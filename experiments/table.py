@@ -14,14 +14,15 @@ from functools import partial
 from pathlib import Path
 from typing import Any, NoReturn
 
+from basics.errors import stop
+from basics.files import write_file
+from basics.names import MONITOR
 from experiments import budget, launchers
 from experiments.asked import asked, look_up
 from experiments.cells import BUSY, Cell, config_of
 from experiments.checks import check_command, check_forgotten, check_values
-from experiments.errors import stop
 from experiments.progress import Board, Clock, print_plan
 
-MONITOR = "val/f1_macro"
 AGAIN = "the same command goes on from here"
 
 
@@ -214,9 +215,7 @@ def choose(given: argparse.Namespace, trials: Sequence[Cell]) -> dict[str, str]:
 
 def write_json(path: Path, record: Mapping[str, Any]) -> None:
     """Write a file, whole or not at all."""
-    from callbacks.files import write_atomically  # torch comes with it, and --help does not need it
-
-    write_atomically(path, json.dumps(record, indent=1) + "\n")
+    write_file(path, json.dumps(record, indent=1) + "\n")
 
 
 def close(given: argparse.Namespace, board: Board, finals: Sequence[Cell]) -> int:

@@ -5,7 +5,7 @@ import subprocess
 import sys
 from pathlib import Path
 
-from experiments.errors import stop
+from basics.errors import stop
 from experiments.wandb_logger import logged_in
 
 

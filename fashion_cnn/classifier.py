@@ -2,9 +2,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 import torch
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 
+from basics.errors import UserError
 from classification import Classifier, Phase
 from fashion_cnn.network import FashionCNN
 
@@ -58,11 +58,11 @@ class FashionClassifier(Classifier):
         """Zero mean and unit variance over the training pixels.
 
         Raises:
-            MisconfigurationException: The network was made for images of another size.
+            UserError: The network was made for images of another size.
         """
         if tuple(images.shape[1:]) != self.shape:
             channels, size = images.shape[1:3]
-            raise MisconfigurationException(
+            raise UserError(
                 f"the images are {channels} x {size} x {images.shape[3]} and the network was made for "
                 f"{' x '.join(map(str, self.shape))}: pass --model.in_channels {channels} --model.image_size {size}"
             )

@@ -4,9 +4,9 @@ from typing import Any, Self
 import torch
 from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_info
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 
+from basics.errors import UserError
 from callbacks.auto_rgn import AutoRGNCallback
 from callbacks.diagnostics import StageDiagnostics
 from callbacks.phases import PhaseCallback
@@ -44,7 +44,7 @@ class TransferClassifier(Classifier):
         kwargs: As in `Classifier`.
 
     Raises:
-        MisconfigurationException: Unknown backbone, or a strategy that does not fit its stages.
+        UserError: Unknown backbone, or a strategy that does not fit its stages.
     """
 
     mean: Tensor
@@ -72,7 +72,7 @@ class TransferClassifier(Classifier):
         self.frozen_batch_norm, self.l2_sp, self.check_ranks = frozen_batch_norm, l2_sp, check_ranks
         self.compile_backend = compile
         if isinstance(cache, int) and cache < 1:
-            raise MisconfigurationException(f"model.cache is auto, off or a number of views from 1, not {cache}")
+            raise UserError(f"model.cache is auto, off or a number of views from 1, not {cache}")
         self.cache, self.cache_gb = cache, cache_gb
         self.frozen_prefix: FrozenPrefix | None = None  # in training, what comes before all that changes in the phase
         self.features: dict[tuple[str, int | None], Features] = {}  # its output, by split and augmented view
@@ -92,7 +92,7 @@ class TransferClassifier(Classifier):
         try:
             network = timm.create_model(self.backbone, num_classes=len(self.class_names), drop_rate=dropout)
         except RuntimeError as error:
-            raise MisconfigurationException(f"unknown backbone {self.backbone!r}: {_similar(self.backbone)}") from error
+            raise UserError(f"unknown backbone {self.backbone!r}: {_similar(self.backbone)}") from error
         self.network = network.to(memory_format=torch.channels_last)
         self.network_stages: dict[str, Stage] = split_into_stages(network)
         for name in ("mean", "std"):

@@ -15,10 +15,10 @@ import lightning.pytorch as L
 import torch
 from filelock import FileLock
 from lightning.pytorch.utilities import move_data_to_device
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor
 from tqdm import tqdm
 
+from basics.errors import UserError
 from datamodules import ImageDataModule
 from datamodules.images import cached
 
@@ -82,7 +82,7 @@ class FeatureFiles:
             made_by: Whatever decides what it computes; its `repr` is part of the key.
 
         Raises:
-            MisconfigurationException: The folder cannot be written, or the disk is full.
+            UserError: The folder cannot be written, or the disk is full.
         """
         folders = {part: self.folder / self._key(part, example, made_by) for part in parts}
         # One process of a machine computes, and no other run removes before all have mapped what it has written.
@@ -161,7 +161,7 @@ def _locked(folder: Path) -> AbstractContextManager[Any]:
         raise _cannot_write(folder, error) from error
 
 
-def _cannot_write(folder: Path, error: OSError) -> MisconfigurationException:
-    return MisconfigurationException(
+def _cannot_write(folder: Path, error: OSError) -> UserError:
+    return UserError(
         f"cannot write features into {folder} ({error.strerror}): pass --data.cache_dir, or --model.cache off"
     )

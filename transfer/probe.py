@@ -5,11 +5,11 @@ from typing import Any
 
 import lightning.pytorch as L
 import torch
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from rich.table import Table
 from torch import Tensor
 from torch.nn import functional
 
+from basics.errors import UserError
 from classification.metrics import scores
 from datamodules import ImageDataModule
 from transfer.classifier import TransferClassifier
@@ -43,15 +43,15 @@ def probe_stages(trainer: L.Trainer, module: TransferClassifier, data: ImageData
         The depths, input to head, after the score of always naming the most frequent class.
 
     Raises:
-        MisconfigurationException: The network cannot be split, or there are several processes.
+        UserError: The network cannot be split, or there are several processes.
     """
     stages, network = list(module.network_stages.values()), module.network.eval()
     outputs = stage_outputs(network, stages)
     everything = split_prefix(network, stages, [stages[-1].name])
     if outputs is None or everything is None:
-        raise MisconfigurationException(f"{module.backbone} cannot be probed: torch.fx cannot record its computation")
+        raise UserError(f"{module.backbone} cannot be probed: torch.fx cannot record its computation")
     if trainer.world_size > 1:
-        raise MisconfigurationException("probe runs in one process: pass --trainer.devices 1")
+        raise UserError("probe runs in one process: pass --trainer.devices 1")
     device = trainer.strategy.root_device
     module.to(device)
     outputs.to(device)

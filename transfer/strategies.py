@@ -9,8 +9,7 @@ To add one, subclass `Strategy`, return its phases, and name it in a config (REA
 
 from collections.abc import Sequence
 
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
-
+from basics.errors import UserError
 from classification import Phase
 
 # When the next stage joins: an epoch (1, 2, ...), or a fraction of the run's epochs (0.2).
@@ -30,7 +29,7 @@ class Strategy:
         """The phases for a network with these stages, input to head.
 
         Raises:
-            MisconfigurationException: The strategy does not fit a network with so many stages.
+            UserError: The strategy does not fit a network with so many stages.
         """
         raise NotImplementedError
 
@@ -240,4 +239,4 @@ def _phase(
 
 def _check_count(what: str, count: int, stages: Sequence[str]) -> None:
     if not 1 <= count < len(stages):
-        raise MisconfigurationException(f"{what} must be 1 to {len(stages) - 1} here, not {count}")
+        raise UserError(f"{what} must be 1 to {len(stages) - 1} here, not {count}")

@@ -5,9 +5,9 @@ from typing import Any
 
 import torch
 from lightning.pytorch.utilities import rank_zero_info
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import Tensor, nn
 
+from basics.errors import UserError
 from transfer.stages import head_prefixes
 
 HUB = "hub"
@@ -24,8 +24,7 @@ def load_weights(network: nn.Module, backbone: str, weights: str) -> None:
         weights: `hub` for the weights of that tag, `none`, or the path of a safetensors file or torch state dict.
 
     Raises:
-        FileNotFoundError: The file does not exist.
-        MisconfigurationException: The hub cannot be reached or does not know the tag, or the file does not fit.
+        UserError: The hub cannot be reached or does not know the tag, or the file does not fit.
     """
     if weights == NONE:
         return
@@ -34,7 +33,7 @@ def load_weights(network: nn.Module, backbone: str, weights: str) -> None:
     for name, own in body.items():
         if name not in state or state[name].shape != own.shape:
             what = f"has another shape of {name}" if name in state else f"lacks {name}"
-            raise MisconfigurationException(f"{weights} {what}: it does not fit {backbone}; name its own backbone")
+            raise UserError(f"{weights} {what}: it does not fit {backbone}; name its own backbone")
     network.load_state_dict({name: state[name] for name in body}, strict=False)
     rank_zero_info(f"pretrained weights: {backbone if weights == HUB else weights}")
 
@@ -47,7 +46,7 @@ def _from_hub(backbone: str) -> dict[str, Tensor]:
     try:
         state: dict[str, Tensor] = timm.create_model(backbone, pretrained=True).state_dict()
     except Exception as error:  # hub clients raise whatever their HTTP library does
-        raise MisconfigurationException(
+        raise UserError(
             f"cannot get weights {backbone!r} from the hub ({type(error).__name__}): check the tag and the network, "
             "or pass --model.weights FILE (safetensors or torch state dict) or --model.weights none"
         ) from error
@@ -56,7 +55,7 @@ def _from_hub(backbone: str) -> dict[str, Tensor]:
 
 def _from_file(path: Path) -> dict[str, Tensor]:
     if not path.is_file():
-        raise FileNotFoundError(f"no weights file {path}: pass --model.weights FILE, hub or none")
+        raise UserError(f"no weights file {path}: pass --model.weights FILE, hub or none")
     try:
         if path.suffix == ".safetensors":
             from safetensors.torch import load_file
@@ -66,7 +65,7 @@ def _from_file(path: Path) -> dict[str, Tensor]:
             state = torch.load(path, map_location="cpu", weights_only=True)
         state = dict(state.get("state_dict", state))
     except Exception as error:  # damaged files raise errors of many types
-        raise MisconfigurationException(f"{path} is neither a safetensors file nor a plain torch state dict") from error
+        raise UserError(f"{path} is neither a safetensors file nor a plain torch state dict") from error
     # A checkpoint of this project's own TransferClassifier serves as well.
     prefix = "network."
     return {name.removeprefix(prefix): value for name, value in state.items() if isinstance(value, Tensor)}

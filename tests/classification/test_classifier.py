@@ -1,7 +1,7 @@
 import pytest
 import torch
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from basics.errors import UserError
 from fashion_cnn import FashionClassifier
 
 
@@ -17,7 +17,7 @@ def test_a_parameter_without_a_stage_is_named():
     model = FashionClassifier(list("abc"), width=4)
     model.network.extra = torch.nn.Linear(2, 2)
     model.stages = lambda: {"conv1": list(model.network.conv1.parameters())}
-    with pytest.raises(MisconfigurationException, match=r"conv2\.0\.weight is in 0 stages"):
+    with pytest.raises(UserError, match=r"conv2\.0\.weight is in 0 stages"):
         list(model.parameter_groups())
 
 

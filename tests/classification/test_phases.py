@@ -1,6 +1,6 @@
 import pytest
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from basics.errors import UserError
 from classification import Phase, check_phases, phase_ends
 
 STAGES = ["stem", "layer1", "head"]
@@ -37,7 +37,7 @@ def test_factors_are_given_by_stage_by_name_or_by_depth():
     ],
 )
 def test_phases_that_do_not_fit_are_refused(phases, message):
-    with pytest.raises(MisconfigurationException, match=message):
+    with pytest.raises(UserError, match=message):
         check_phases(phases, STAGES, "Mine")
 
 
@@ -73,5 +73,5 @@ def test_a_plateau_ends_at_the_latest_when_the_later_phases_need_what_is_left():
     ],
 )
 def test_a_plan_that_does_not_fit_the_budget_is_refused(untils, epochs, message):
-    with pytest.raises(MisconfigurationException, match=message):
+    with pytest.raises(UserError, match=message):
         phase_ends([Phase(HEAD, until=until) for until in untils], epochs)

@@ -2,9 +2,9 @@ from math import cos, pi
 
 import pytest
 import torch
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch.optim import lr_scheduler
 
+from basics.errors import UserError
 from classification import Phase
 from classification.schedules import NEVER, check_schedule, make_schedule, scale_rates, set_rates, shown_rates
 
@@ -100,7 +100,7 @@ GOES_ON = [Phase(["head"], until=1), Phase(["head"], continue_schedule=True)]
 )
 def test_what_a_schedule_would_ignore_is_refused(schedule, phases, warmup, message):
     check_schedule("cosine", phases, warmup)
-    with pytest.raises(MisconfigurationException, match=message):
+    with pytest.raises(UserError, match=message):
         check_schedule(schedule, phases, warmup)
 
 
@@ -110,7 +110,7 @@ def test_what_a_schedule_would_ignore_is_refused(schedule, phases, warmup, messa
 )
 def test_a_scheduler_with_one_rate_for_all_stages_is_refused(scheduler, optimizer):
     arguments = {lr_scheduler.OneCycleLR: (1.0, 10), lr_scheduler.CyclicLR: (0.1, 1.0)}[scheduler]
-    with pytest.raises(MisconfigurationException, match=f"{scheduler.__name__} has one rate for all stages: use"):
+    with pytest.raises(UserError, match=f"{scheduler.__name__} has one rate for all stages: use"):
         make_schedule(lambda o: scheduler(o, *arguments, cycle_momentum=False), optimizer, steps=10)
 
 

@@ -4,8 +4,8 @@ import cv2
 import numpy as np
 import pytest
 import torch
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from basics.errors import UserError
 from datamodules import DeepWeeds, FashionMNIST, ImageFolder
 from datamodules.splits import stratified_split
 
@@ -42,13 +42,13 @@ def epoch_of(loader, epoch=0):
 
 
 def test_a_batch_size_that_does_not_divide_by_the_devices_is_refused(sample_root):
-    with pytest.raises(MisconfigurationException, match=r"data\.batch_size 32 .* 3 devices: choose a multiple of 3"):
+    with pytest.raises(UserError, match=r"data\.batch_size 32 .* 3 devices: choose a multiple of 3"):
         fashion(sample_root, world=3, batch_size=32)
 
 
 def test_a_split_with_fewer_images_than_devices_is_refused(sample_root):
     data = fashion(sample_root, world=18, batch_size=36)  # val has 17
-    with pytest.raises(MisconfigurationException, match="the val split has 17 images for 18 devices"):
+    with pytest.raises(UserError, match="the val split has 17 images for 18 devices"):
         data.val_dataloader()
 
 
@@ -225,7 +225,7 @@ def test_a_folder_of_images_can_be_predicted_without_the_data_set(tmp_path):
 
 
 def test_a_folder_without_images_cannot_be_predicted(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"data\.predict_folder"):
+    with pytest.raises(UserError, match=r"data\.predict_folder"):
         fashion(tmp_path, predict_folder=str(tmp_path))
 
 

@@ -5,9 +5,9 @@ import numpy as np
 import pytest
 import torch
 import yaml
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch._subclasses import FakeTensorMode
 
+from basics.errors import UserError
 from datamodules.batch_transforms import BatchAugmentation
 from datamodules.transforms import Augmentation
 
@@ -307,7 +307,7 @@ def test_a_gpu_gives_the_same_images_and_nothing_waits_for_it(config):
     ],
 )
 def test_what_is_not_done_on_whole_batches_is_said_in_one_line(transform, message):
-    with pytest.raises(MisconfigurationException, match=rf"^data\.augment: .*{message}") as caught:
+    with pytest.raises(UserError, match=rf"^data\.augment: .*{message}") as caught:
         BatchAugmentation([transform], 0, 24)
     assert "\n" not in str(caught.value)
     assert ("--data.augment_with albumentations" in str(caught.value)) == ("not done" in str(caught.value))
@@ -316,9 +316,9 @@ def test_what_is_not_done_on_whole_batches_is_said_in_one_line(transform, messag
 def test_sizes_that_do_not_fit_are_said():
     wide = torch.zeros(1, 3, 8, 9, dtype=torch.uint8)
     for transforms in ([{"D4": {}}], [{"D4": {}}, {"Affine": {}}]):
-        with pytest.raises(MisconfigurationException, match="D4 needs square images"):
+        with pytest.raises(UserError, match="D4 needs square images"):
             augment(transforms, wide)
-    with pytest.raises(MisconfigurationException, match="RandomCrop of 9 x 9 from images of 8 x 9"):
+    with pytest.raises(UserError, match="RandomCrop of 9 x 9 from images of 8 x 9"):
         augment([{"RandomCrop": {"height": 9, "width": 9}}], wide)
     with pytest.raises(TypeError, match="uint8"):
         augment([], torch.zeros(1, 1, 8, 8))

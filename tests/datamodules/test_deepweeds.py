@@ -7,8 +7,8 @@ import zipfile
 import cv2
 import numpy as np
 import pytest
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from basics.errors import UserError
 from datamodules import DeepWeeds, deepweeds, sample_data
 from datamodules.images import read_image
 
@@ -85,7 +85,7 @@ def test_photos_are_decoded_once_for_all_folds(sample_root, cache, monkeypatch):
 
 @pytest.mark.parametrize("fold", [5, -1])
 def test_a_fold_that_does_not_exist_is_refused(sample_root, fold):
-    with pytest.raises(MisconfigurationException, match=rf"data\.fold must be 0 to 4, not {fold}"):
+    with pytest.raises(UserError, match=rf"data\.fold must be 0 to 4, not {fold}"):
         DeepWeeds(root=str(sample_root), fold=fold)
 
 
@@ -113,14 +113,14 @@ def test_without_labels_csv_there_is_nothing_to_report(root, said):
 
 def test_a_missing_table_is_named(root):
     (root / "deepweeds" / "labels" / "val_subset3.csv").unlink()
-    with pytest.raises(FileNotFoundError, match=r"no .*val_subset3\.csv: let --data\.download true fetch it"):
+    with pytest.raises(UserError, match=r"no .*val_subset3\.csv: let --data\.download true fetch it"):
         load(root)
 
 
 def test_missing_images_are_named_on_one_line(root):
     shutil.rmtree(root / "deepweeds" / "images")
     first = min(table(root, "labels"))
-    with pytest.raises(FileNotFoundError, match=f"^no file .*{first}: ") as caught:
+    with pytest.raises(UserError, match=f"^no file .*{first}: ") as caught:
         load(root)
     assert "\n" not in str(caught.value)
     assert not [path for path in (root / ".decoded").glob("*") if path.suffix != ".lock"]
@@ -129,14 +129,14 @@ def test_missing_images_are_named_on_one_line(root):
 def test_one_missing_image_is_named(root):
     name = sorted(table(root, "labels"))[40]
     (root / "deepweeds" / "images" / name).unlink()
-    with pytest.raises(FileNotFoundError, match=f"^no file .*{name}: "):
+    with pytest.raises(UserError, match=f"^no file .*{name}: "):
         load(root)
 
 
 def test_a_broken_jpeg_is_named_on_one_line(root):
     name = sorted(table(root, "labels"))[40]
     (root / "deepweeds" / "images" / name).write_bytes(b"\xff\xd8\xff\xe0 and no more")
-    with pytest.raises(MisconfigurationException, match=f"{name} is not a readable image") as caught:
+    with pytest.raises(UserError, match=f"{name} is not a readable image") as caught:
         load(root)
     assert "\n" not in str(caught.value)
     assert not [path for path in (root / ".decoded").glob("*") if path.suffix != ".lock"]
@@ -148,7 +148,7 @@ def test_a_label_that_does_not_exist_is_named_with_its_file_and_line(root, label
     lines = file.read_text().splitlines()
     lines[3] = lines[3].split(",")[0] + f",{label}"
     file.write_text("\n".join(lines))
-    with pytest.raises(MisconfigurationException, match=f"^{file} line 4: label '{label}', expected 0 to 8$"):
+    with pytest.raises(UserError, match=f"^{file} line 4: label '{label}', expected 0 to 8$"):
         load(root)
 
 
@@ -164,7 +164,7 @@ def test_a_label_that_does_not_exist_is_named_with_its_file_and_line(root, label
 def test_a_broken_table_is_named(root, text, message):
     file = root / "deepweeds" / "labels" / "test_subset0.csv"
     file.write_text(text)
-    with pytest.raises(MisconfigurationException, match=f"^{file} {message}"):
+    with pytest.raises(UserError, match=f"^{file} {message}"):
         load(root)
 
 

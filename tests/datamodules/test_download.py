@@ -4,8 +4,8 @@ import threading
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 
 import pytest
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from basics.errors import UserError
 from datamodules import download as module
 from datamodules.download import download
 
@@ -140,14 +140,14 @@ def test_a_part_longer_than_the_file_is_dropped_and_the_whole_file_fetched(publi
 
 
 def test_a_wrong_checksum_removes_the_part(publisher, target):
-    with pytest.raises(MisconfigurationException, match=f"SHA-256 {SHA256}, expected 1234: run again"):
+    with pytest.raises(UserError, match=f"SHA-256 {SHA256}, expected 1234: run again"):
         download(publisher.url, target, "1234")
     assert not list(target.parent.iterdir())
 
 
 def test_after_a_spoilt_part_a_second_run_fetches_the_whole_file(publisher, target, part):
     part.write_bytes(b"x" * 30_000)
-    with pytest.raises(MisconfigurationException, match="run again"):
+    with pytest.raises(UserError, match="run again"):
         download(publisher.url, target, SHA256)
     assert not list(target.parent.iterdir())
     assert download(publisher.url, target, SHA256).read_bytes() == CONTENTS
@@ -157,12 +157,12 @@ def test_after_a_spoilt_part_a_second_run_fetches_the_whole_file(publisher, targ
 @pytest.mark.parametrize("sha256", [None, SHA256])
 def test_a_connection_that_ends_early_keeps_the_part_and_the_next_run_goes_on(publisher, target, sha256):
     publisher.cut = 50_000
-    with pytest.raises(FileNotFoundError, match=r"the connection ended early.*run again to go on"):
+    with pytest.raises(UserError, match=r"the connection ended early.*run again to go on"):
         download(publisher.url, target, sha256)
     assert not target.exists()
     assert target.with_name("file.part").read_bytes() == CONTENTS[:50_000]
     publisher.cut = 80_000
-    with pytest.raises(FileNotFoundError, match="the connection ended early"):
+    with pytest.raises(UserError, match="the connection ended early"):
         download(publisher.url, target, sha256)
     assert target.with_name("file.part").read_bytes() == CONTENTS[:80_000]
     publisher.cut = None
@@ -173,7 +173,7 @@ def test_a_connection_that_ends_early_keeps_the_part_and_the_next_run_goes_on(pu
 def test_a_reply_in_chunks_that_ends_early_keeps_the_part_and_the_next_run_goes_on(publisher, target, monkeypatch):
     monkeypatch.setattr(module, "CHUNK", 10_000)
     publisher.chunked, publisher.cut = True, 50_000
-    with pytest.raises(FileNotFoundError, match=rf"cannot download .*run again to go on, or put the file at {target}"):
+    with pytest.raises(UserError, match=rf"cannot download .*run again to go on, or put the file at {target}"):
         download(publisher.url, target)
     assert not target.exists()
     assert target.with_name("file.part").read_bytes() == CONTENTS[:50_000]
@@ -185,7 +185,7 @@ def test_a_reply_in_chunks_that_ends_early_keeps_the_part_and_the_next_run_goes_
 def test_an_answer_that_is_not_http_keeps_the_part(publisher, target, part):
     part.write_bytes(CONTENTS[:30_000])
     publisher.raw = b"220 mail.example.org ESMTP"
-    with pytest.raises(FileNotFoundError, match=rf"cannot download .*220 mail.*run again .*put the file at {target}"):
+    with pytest.raises(UserError, match=rf"cannot download .*220 mail.*run again .*put the file at {target}"):
         download(publisher.url, target)
     assert not target.exists()
     assert part.read_bytes() == CONTENTS[:30_000]
@@ -195,7 +195,7 @@ def test_an_answer_that_is_not_http_keeps_the_part(publisher, target, part):
 
 def test_a_refusal_of_the_server_says_where_to_put_the_file(publisher, target):
     publisher.status = 404
-    with pytest.raises(FileNotFoundError, match=rf"cannot download .* \(HTTP 404\): put the file at {target}"):
+    with pytest.raises(UserError, match=rf"cannot download .* \(HTTP 404\): put the file at {target}"):
         download(publisher.url, target)
     assert not list(target.parent.iterdir())
 
@@ -204,5 +204,5 @@ def test_a_server_that_is_not_there_says_where_to_put_the_file(target, monkeypat
     monkeypatch.setenv("no_proxy", "127.0.0.1")
     with socket.socket() as taken:  # bound but not listening
         taken.bind(("127.0.0.1", 0))
-        with pytest.raises(FileNotFoundError, match=rf"cannot download .*refused.*put the file at {target}"):
+        with pytest.raises(UserError, match=rf"cannot download .*refused.*put the file at {target}"):
             download(f"http://127.0.0.1:{taken.getsockname()[1]}/file", target)

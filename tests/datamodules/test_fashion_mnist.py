@@ -3,8 +3,8 @@ import shutil
 import numpy as np
 import pytest
 import torchvision
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from basics.errors import UserError
 from datamodules import FashionMNIST
 
 
@@ -62,7 +62,7 @@ def test_pixels_labels_and_names_are_those_of_the_idx_files(sample_root):
 def test_a_truncated_file_is_named(root, name, kept):
     file = file_of(root, name)
     file.write_bytes(file.read_bytes()[:kept])
-    with pytest.raises(MisconfigurationException, match=f"{name} is not a complete IDX file: remove it") as caught:
+    with pytest.raises(UserError, match=f"{name} is not a complete IDX file: remove it") as caught:
         splits_of(root)
     assert "\n" not in str(caught.value)
 
@@ -70,13 +70,13 @@ def test_a_truncated_file_is_named(root, name, kept):
 def test_a_file_of_another_kind_is_named(root):
     file = file_of(root, "train-labels-idx1-ubyte")
     file.write_bytes(b"\x1f\x8b" + file.read_bytes()[2:])
-    with pytest.raises(MisconfigurationException, match="train-labels-idx1-ubyte is not a complete IDX file"):
+    with pytest.raises(UserError, match="train-labels-idx1-ubyte is not a complete IDX file"):
         splits_of(root)
 
 
 def test_labels_for_another_number_of_images_are_refused(root):
     shutil.copy(file_of(root, "t10k-labels-idx1-ubyte"), file_of(root, "train-labels-idx1-ubyte"))
-    with pytest.raises(MisconfigurationException, match="train-labels-idx1-ubyte has 51 labels for 200 images"):
+    with pytest.raises(UserError, match="train-labels-idx1-ubyte has 51 labels for 200 images"):
         splits_of(root)
 
 
@@ -103,5 +103,5 @@ def test_a_failed_download_says_where_to_put_the_files(tmp_path, monkeypatch):
         raise RuntimeError("no network")
 
     monkeypatch.setattr(torchvision.datasets, "FashionMNIST", publisher)
-    with pytest.raises(FileNotFoundError, match=r"FashionMNIST/raw, .*\(no network\).* put the four IDX files there"):
+    with pytest.raises(UserError, match=r"FashionMNIST/raw, .*\(no network\).* put the four IDX files there"):
         splits_of(tmp_path)

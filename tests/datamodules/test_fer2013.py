@@ -3,8 +3,8 @@ import pickle
 
 import numpy as np
 import pytest
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from basics.errors import UserError
 from datamodules import FER2013, fer2013
 
 ROW = "0,{},Training".format(" ".join(["7"] * 2304))  # line 2 of the tables below
@@ -127,7 +127,7 @@ def test_a_csv_of_the_same_size_and_another_time_is_parsed_again(small):
 
 
 def test_a_missing_file_says_kaggle_and_where_to_put_it(tmp_path):
-    with pytest.raises(FileNotFoundError, match="kaggle") as caught:
+    with pytest.raises(UserError, match="kaggle") as caught:
         load(tmp_path)
     assert str(tmp_path / "fer2013") in str(caught.value)
     assert "put fer2013.csv or icml_face_data.csv there" in str(caught.value)
@@ -156,7 +156,7 @@ def test_a_missing_file_says_kaggle_and_where_to_put_it(tmp_path):
 )
 def test_an_error_in_the_csv_is_one_line_that_names_the_place(tmp_path, text, message):
     csv = write(tmp_path, text)
-    with pytest.raises(MisconfigurationException, match=f"^{csv}.*{message}") as caught:
+    with pytest.raises(UserError, match=f"^{csv}.*{message}") as caught:
         load(tmp_path)
     assert "\n" not in str(caught.value)
     assert not left_in(tmp_path / ".decoded")

@@ -4,8 +4,8 @@ import shutil
 import cv2
 import numpy as np
 import pytest
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from basics.errors import UserError
 from datamodules import ImageFolder, image_folder
 from datamodules.images import read_image
 
@@ -121,7 +121,7 @@ def test_labels_of_a_table_need_not_be_folders(classes, tmp_path):
 
 def test_an_image_that_only_the_table_has_is_named(classes, tmp_path):
     (tmp_path / "table.csv").write_text("image,label\napple/00.png,apple\napple/absent.png,apple\n")
-    with pytest.raises(FileNotFoundError, match=r"^no file .*apple/absent\.png: .*take the file off its list"):
+    with pytest.raises(UserError, match=r"^no file .*apple/absent\.png: .*take the file off its list"):
         load(classes, csv=str(tmp_path / "table.csv"))
 
 
@@ -131,7 +131,7 @@ def test_a_split_that_does_not_exist_is_named(classes, tmp_path, value):
     parts = ["val", "test", value] + ["train"] * 57
     rows = [f"{name},{part}" for name, part in zip(names, parts, strict=True)]
     (tmp_path / "table.csv").write_text("\n".join(["image,label,split", *rows]))
-    with pytest.raises(MisconfigurationException, match=rf"table\.csv: split '{value}'; expected train, val or test$"):
+    with pytest.raises(UserError, match=rf"table\.csv: split '{value}'; expected train, val or test$"):
         load(classes, csv=str(tmp_path / "table.csv"))
 
 
@@ -143,27 +143,27 @@ def test_a_column_that_only_begins_like_split_is_not_taken_for_it(classes, tmp_p
 
 
 def test_a_missing_table_and_a_missing_column_are_named(classes, tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no table .*table\.csv"):
+    with pytest.raises(UserError, match=r"no table .*table\.csv"):
         load(classes, csv=str(tmp_path / "table.csv"))
     (tmp_path / "table.csv").write_text("image,class\napple/00.png,apple\n")
-    with pytest.raises(MisconfigurationException, match=r"table\.csv has no column 'label'"):
+    with pytest.raises(UserError, match=r"table\.csv has no column 'label'"):
         load(classes, csv=str(tmp_path / "table.csv"))
 
 
 def test_an_empty_folder_says_what_is_expected(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"no images in .*: expected train/<class>/\*\.jpg or <class>/\*\.jpg"):
+    with pytest.raises(UserError, match=r"no images in .*: expected train/<class>/\*\.jpg or <class>/\*\.jpg"):
         load(tmp_path)
 
 
 def test_a_split_without_images_is_named(sample_root, tmp_path):
     shutil.copytree(sample_root / "shapes" / "train", tmp_path / "shapes" / "train")
-    with pytest.raises(MisconfigurationException, match="shapes has no images for the split val"):
+    with pytest.raises(UserError, match="shapes has no images for the split val"):
         load(tmp_path / "shapes")
 
 
 def test_a_broken_image_is_named(classes):
     (classes / "berry" / "07.png").write_bytes(b"no picture")
-    with pytest.raises(MisconfigurationException, match=r"berry/07\.png is not a readable image"):
+    with pytest.raises(UserError, match=r"berry/07\.png is not a readable image"):
         load(classes)
 
 

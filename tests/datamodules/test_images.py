@@ -6,8 +6,8 @@ import threading
 import cv2
 import numpy as np
 import pytest
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from basics.errors import UserError
 from datamodules.images import MappedImages, cached, decode_files, fingerprint, read_image, resize, source_key
 
 
@@ -110,7 +110,7 @@ def test_two_that_build_the_same_cache_at_once_build_it_once(tmp_path):
 
 def test_a_cache_that_cannot_be_written_says_which_option_moves_it(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(MisconfigurationException, match=r"cannot write the cache .*--data\.cache_dir"):
+    with pytest.raises(UserError, match=r"cannot write the cache .*--data\.cache_dir"):
         cached(tmp_path / "file" / "cache", "key", builder())
 
 
@@ -143,7 +143,7 @@ def test_the_key_of_sources_covers_every_file(tmp_path):
 
 def test_a_source_that_is_missing_is_named(tmp_path):
     (tmp_path / "there").touch()
-    with pytest.raises(FileNotFoundError, match=f"^no file {tmp_path}/absent: .*incomplete.*$"):
+    with pytest.raises(UserError, match=f"^no file {tmp_path}/absent: .*incomplete.*$"):
         source_key([tmp_path / "there", tmp_path / "absent"])
 
 
@@ -185,14 +185,14 @@ def test_shrinking_averages_over_the_area():
 
 
 def test_a_missing_image_is_named(tmp_path):
-    with pytest.raises(FileNotFoundError, match=r"absent\.png"):
+    with pytest.raises(UserError, match=r"absent\.png"):
         read_image(tmp_path / "absent.png", 3)
 
 
 @pytest.mark.parametrize("contents", [b"", b"<html>not found</html>"])
 def test_a_broken_image_is_named(tmp_path, contents):
     (tmp_path / "broken.jpg").write_bytes(contents)
-    with pytest.raises(MisconfigurationException, match=r"broken\.jpg is not a readable image"):
+    with pytest.raises(UserError, match=r"broken\.jpg is not a readable image"):
         read_image(tmp_path / "broken.jpg", 3)
 
 

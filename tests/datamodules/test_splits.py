@@ -4,8 +4,8 @@ import time
 
 import numpy as np
 import pytest
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from basics.errors import UserError
 from datamodules import FER2013, DeepWeeds
 from datamodules.images import MappedImages, Split
 from datamodules.splits import same_pixels, shots_within
@@ -82,7 +82,7 @@ def test_a_part_of_the_training_split_has_its_classes_and_is_judged_by_the_whole
 
 @pytest.mark.parametrize("fraction", [0, -0.5, 1.5])
 def test_a_fraction_is_one(fraction):
-    with pytest.raises(MisconfigurationException, match=f"train_fraction is above 0 and at most 1, not {fraction}"):
+    with pytest.raises(UserError, match=f"train_fraction is above 0 and at most 1, not {fraction}"):
         FER2013(train_fraction=fraction)
 
 

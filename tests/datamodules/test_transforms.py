@@ -1,7 +1,7 @@
 import numpy as np
 import pytest
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from basics.errors import UserError
 from datamodules.transforms import Augmentation
 
 FLIP = {"HorizontalFlip": {"p": 0.5}}
@@ -90,17 +90,17 @@ def test_a_crop_without_a_size_gives_that_of_the_network():
 
 
 def test_an_unknown_transform_is_named_with_the_nearest_known():
-    with pytest.raises(MisconfigurationException, match=r"'HorizontalFlp': did you mean HorizontalFlip\?"):
+    with pytest.raises(UserError, match=r"'HorizontalFlp': did you mean HorizontalFlip\?"):
         augmenter({"HorizontalFlp": {"p": 0.5}})
 
 
 def test_a_transform_unlike_any_other_is_named():
-    with pytest.raises(MisconfigurationException, match="no transform 'Qqqqq'"):
+    with pytest.raises(UserError, match="no transform 'Qqqqq'"):
         augmenter({"Qqqqq": {}})
 
 
 def test_helpers_of_albumentations_are_not_transforms():
-    with pytest.raises(MisconfigurationException, match="no transform 'Compose'"):
+    with pytest.raises(UserError, match="no transform 'Compose'"):
         augmenter({"Compose": {"transforms": []}})
 
 
@@ -110,17 +110,17 @@ def test_helpers_of_albumentations_are_not_transforms():
 )
 def test_an_unknown_argument_is_named_with_the_nearest_known(transform, argument, proposed):
     message = rf"data\.augment: {transform} has no argument '{argument}': did you mean {proposed}\?$"
-    with pytest.raises(MisconfigurationException, match=message):
+    with pytest.raises(UserError, match=message):
         augmenter({transform: {argument: 0.5}})
 
 
 def test_an_argument_unlike_any_other_is_answered_with_the_list():
     message = r"RandomBrightnessContrast has no argument 'qqqqq': .*brightness_limit, contrast_limit, .*\bp\?$"
-    with pytest.raises(MisconfigurationException, match=message):
+    with pytest.raises(UserError, match=message):
         augmenter({"RandomBrightnessContrast": {"qqqqq": 1}})
 
 
 def test_an_impossible_value_of_an_argument_is_reported_on_one_line():
-    with pytest.raises(MisconfigurationException, match=r"data\.augment: HorizontalFlip: .*\bp\b") as caught:
+    with pytest.raises(UserError, match=r"data\.augment: HorizontalFlip: .*\bp\b") as caught:
         augmenter({"HorizontalFlip": {"p": 7}})
     assert "\n" not in str(caught.value)

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 import yaml
 
-from classification import MONITOR
+from basics.names import MONITOR
 from experiments.cli import main
 
 SWEEPS = sorted(Path("configs/sweeps").glob("*.yaml"))

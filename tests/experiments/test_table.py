@@ -228,7 +228,7 @@ def test_a_signal_ends_the_runs_and_says_how_to_go_on(run, tmp_path):
     code = f"""
 import sys, types
 files = types.ModuleType("files")  # the real one imports torch
-files.write_atomically = lambda path, content: path.parent.mkdir(parents=True) or path.write_text(content)
+files.write_file = lambda path, content: path.parent.mkdir(parents=True) or path.write_text(content)
 sys.modules |= {{"callbacks": types.ModuleType("callbacks"), "callbacks.files": files}}
 from experiments import budget, cells, launchers, table
 from experiments.budget import Arm

@@ -1,7 +1,7 @@
 import pytest
 import torch
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+from basics.errors import UserError
 from transfer import Explicit, Frozen, Full, Partial, Phase, SlidingWindow, Surgical, TransferClassifier
 
 NAMES = list("abc")
@@ -109,12 +109,12 @@ def test_any_input_size(size):
 
 
 def test_an_unknown_backbone_is_refused_with_a_proposal():
-    with pytest.raises(MisconfigurationException, match="did you mean resnet18"):
+    with pytest.raises(UserError, match="did you mean resnet18"):
         TransferClassifier(NAMES, Full(), backbone="resnet19")
 
 
 def test_an_unknown_stage_is_refused_before_anything_is_loaded():
-    with pytest.raises(MisconfigurationException, match="no stage 'layer9'"):
+    with pytest.raises(UserError, match="no stage 'layer9'"):
         TransferClassifier(NAMES, Partial(["layer9"]), backbone="test_resnet", weights="nowhere.pt")
 
 

@@ -6,9 +6,9 @@ import lightning.pytorch as L
 import pytest
 import torch
 from lightning.pytorch.callbacks import Callback
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from torch import nn
 
+from basics.errors import UserError
 from datamodules import FER2013
 from transfer import (
     LPFT,
@@ -221,7 +221,7 @@ def test_a_full_disk_leaves_nothing_half_written(train, root, monkeypatch):
         raise OSError(errno.ENOSPC, "No space left on device")
 
     monkeypatch.setattr(os, "posix_fallocate", full)
-    with pytest.raises(MisconfigurationException, match=r"No space left.*--model\.cache off"):
+    with pytest.raises(UserError, match=r"No space left.*--model\.cache off"):
         train(Frozen(), "auto")
     assert [path.name for path in (root / ".features").iterdir() if not path.name.endswith(".lock")] == []
 
@@ -234,5 +234,5 @@ def test_it_is_part_of_every_transfer_classifier():
 
 @pytest.mark.parametrize("cache", [0, -1])
 def test_a_number_of_views_is_at_least_one(cache):
-    with pytest.raises(MisconfigurationException, match=r"model\.cache"):
+    with pytest.raises(UserError, match=r"model\.cache"):
         TransferClassifier(["a", "b"], Frozen(), "test_resnet", weights="none", cache=cache)

@@ -1,9 +1,9 @@
 import inspect
 
 import pytest
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 import transfer
+from basics.errors import UserError
 from classification import check_phases, phase_ends
 from transfer import (
     LPFT,
@@ -119,5 +119,5 @@ class Nothing(Strategy):
     ],
 )
 def test_what_does_not_fit_is_refused(strategy, message):
-    with pytest.raises(MisconfigurationException, match=message):
+    with pytest.raises(UserError, match=message):
         factors(strategy)

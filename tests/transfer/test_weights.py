@@ -1,9 +1,9 @@
 import pytest
 import timm
 import torch
-from lightning.pytorch.utilities.exceptions import MisconfigurationException
 from safetensors.torch import save_file
 
+from basics.errors import UserError
 from transfer.weights import load_weights
 
 NAME = "test_resnet"
@@ -46,13 +46,13 @@ def test_none_leaves_the_network_alone():
 
 def test_a_missing_file_a_wrong_file_and_no_network_are_one_line(tmp_path, pretrained):
     network = timm.create_model(NAME)
-    with pytest.raises(FileNotFoundError, match=r"no weights file nowhere\.pt"):
+    with pytest.raises(UserError, match=r"no weights file nowhere\.pt"):
         load_weights(network, NAME, "nowhere.pt")
     (tmp_path / "text.pt").write_text("hello")
-    with pytest.raises(MisconfigurationException, match="neither a safetensors file nor"):
+    with pytest.raises(UserError, match="neither a safetensors file nor"):
         load_weights(network, NAME, str(tmp_path / "text.pt"))
     torch.save(timm.create_model("resnet18").state_dict(), tmp_path / "other.pt")
-    with pytest.raises(MisconfigurationException, match=r"(another shape|lacks).* does not fit test_resnet"):
+    with pytest.raises(UserError, match=r"(another shape|lacks).* does not fit test_resnet"):
         load_weights(network, NAME, str(tmp_path / "other.pt"))
 
 
@@ -62,14 +62,12 @@ def test_a_file_that_runs_code_is_not_loaded(tmp_path):
             return (print, ("run",))
 
     torch.save({"x": Evil()}, tmp_path / "evil.pt")
-    with pytest.raises(MisconfigurationException):
+    with pytest.raises(UserError):
         load_weights(timm.create_model(NAME), NAME, str(tmp_path / "evil.pt"))
 
 
 def test_a_hub_that_cannot_be_reached_names_the_ways_out(monkeypatch, tmp_path):
     monkeypatch.setenv("HF_HUB_CACHE", str(tmp_path))
     monkeypatch.setattr("timm.create_model", lambda *a, **k: (_ for _ in ()).throw(ConnectionError("offline")))
-    with pytest.raises(
-        MisconfigurationException, match=r"cannot get weights.*--model.weights FILE.*--model.weights none"
-    ):
+    with pytest.raises(UserError, match=r"cannot get weights.*--model.weights FILE.*--model.weights none"):
         load_weights(torch.nn.Linear(1, 1), "resnet18.tv_in1k", "hub")
