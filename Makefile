@@ -98,10 +98,10 @@ test-slow: .venv/.cluster
 .PHONY: dashboard wandb-sync
 
 dashboard: setup  ## W&B: create or renew the workspace and the report (no login: results/dashboard.json)
-	.venv/bin/python -m experiments.dashboard
+	.venv/bin/python -m experiments.tracking dashboard
 
 wandb-sync: setup  ## W&B: upload what runs/ has recorded offline
-	.venv/bin/python -m experiments.wandb_sync
+	.venv/bin/python -m experiments.tracking sync
 
 define train_and_test
 	$(LIGHTNING) fit --config configs/$(1).yaml $(ARGS)

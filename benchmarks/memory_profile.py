@@ -21,7 +21,7 @@ def main(root: str) -> None:
     import torch
 
     note("import torch")
-    import experiments.commands  # noqa: F401
+    import experiments.cli.commands  # noqa: F401
 
     note("import lightning, torchmetrics, jsonargparse, the project")
     import timm

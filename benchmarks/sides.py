@@ -199,7 +199,7 @@ def our_runs(connection: Connection, arguments: Sequence[str], features: Path | 
 
 def our_data(config: str, root: Path, more: Sequence[str] = ()) -> tuple[Any, Any]:
     """The classifier and the data module of a config, ready to give batches."""
-    from experiments.cli import CLI
+    from experiments.cli.commands import CLI
 
     class Objects(CLI):
         def _run_subcommand(self, subcommand: str) -> None:

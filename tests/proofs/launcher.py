@@ -18,7 +18,7 @@ from collections.abc import Mapping, Sequence
 from contextlib import suppress
 
 # What `experiments.cli` imports when it knows that it has to (2.6 s, in each of hundreds of runs), and a run by itself.
-PRELOADED = ["experiments.commands", "albumentations", "cv2", "timm", "matplotlib.figure", "safetensors.torch"]
+PRELOADED = ["experiments.cli.commands", "albumentations", "cv2", "timm", "matplotlib.figure", "safetensors.torch"]
 PR_SET_PDEATHSIG, PR_SET_CHILD_SUBREAPER = 1, 36
 prctl = ctypes.CDLL(None).prctl
 

@@ -1,0 +1,193 @@
+"""What the original study says, checked on the runs of a study.
+
+A verdict is supported, refuted, open (not distinguishable) or open (not tested). As between arms, a verdict other than
+open excludes both sources of chance: test images and seeds. The evidence has the numbers that decide.
+"""
+
+import itertools
+from collections.abc import Callable, Sequence
+from functools import partial
+from typing import Any
+
+import numpy as np
+
+from experiments.report.words import signed
+from experiments.results import statistics
+from experiments.results.comparison import Comparison
+
+Answer = tuple[str, str]  # verdict and evidence
+
+SUPPORTED, REFUTED = "supported", "refuted"
+OPEN, UNTESTED = "open (not distinguishable)", "open (not tested)"
+
+
+def check(study: str, found: Comparison) -> list[dict[str, str]]:
+    """Check every statement about a study.
+
+    Returns:
+        `{"statement", "verdict", "evidence"}` of each.
+    """
+    checked = []
+    for statement, question in STATEMENTS.get(study, ()):
+        verdict, evidence = question(found)
+        checked.append({"statement": statement, "verdict": verdict, "evidence": evidence})
+    return checked
+
+
+def ordered(found: Comparison, arms: Sequence[str]) -> Answer:
+    """Whether macro-F1 grows from arm to arm; supported where every step is distinguishable."""
+    if missing := _missing(found, arms):
+        return missing
+    steps = [found.pair(high, low) for low, high in itertools.pairwise(arms)]
+    known = [step for step in steps if step]
+    signs = [bool(step["distinguishable"]) * np.sign(step["difference"]) for step in known]
+    scores = ", ".join(f"{name} {found.macro(name):.3f}" for name in arms)
+    gains = "; ".join(f"{step['a']} − {step['b']} {_interval(step)}, Holm's {_p(step['p_holm'])}" for step in known)
+    return _all(signs), f"macro-F1 {scores}; {gains}"
+
+
+def most_of_the_gain(found: Comparison, low: str, middle: str, high: str) -> Answer:
+    """Whether (middle - low) is more than half of (high - low) in macro-F1."""
+    if missing := _missing(found, (low, middle, high)):
+        return missing
+    whole = found.pair(high, low)
+    assert whole is not None
+    if not (whole["distinguishable"] and whole["difference"] > 0):
+        return OPEN, f"{high} − {low} {_interval(whole)}: there is no gain to share"
+    excess = found.contrast({middle: 1.0, low: -0.5, high: -0.5})
+    keys = found.common([low, middle, high])
+    drawn = {
+        name: np.mean([found.resampled[found.arms[name][key]].mean(1) for key in keys], axis=0)
+        for name in (low, middle, high)
+    }
+    scores = {name: np.mean([found.f1[found.arms[name][key]].mean() for key in keys]) for name in drawn}
+    share = (scores[middle] - scores[low]) / (scores[high] - scores[low])
+    limits = statistics.percentiles((drawn[middle] - drawn[low]) / (drawn[high] - drawn[low]))
+    says = f"{middle} has {share:.0%} [{limits[0]:.0%}, {limits[1]:.0%}] of the gain of {_interval(whole)}"
+    return _verdict(excess), f"{says}; more or less than half: {_p(excess['p'])}"
+
+
+def helps_most(found: Comparison, low: str, high: str, favoured: str | None = None) -> Answer:
+    """Whether F1 gains more, from one arm to another, in rare classes (or in one class) than in the others."""
+    if missing := _missing(found, (low, high)):
+        return missing
+    if favoured is not None and favoured not in found.classes:
+        return UNTESTED, f"there is no class {favoured}"
+    chosen = np.array([name == favoured for name in found.classes])
+    if favoured is None:
+        chosen = found.support < np.median(found.support)
+    if not chosen.any():
+        return UNTESTED, "all classes are equally frequent"
+    inside, outside = chosen / chosen.sum(), ~chosen / (~chosen).sum()
+    gap, rare, rest = (found.contrast({high: part, low: -part}) for part in (inside - outside, inside, outside))
+    names = ", ".join(name for name, is_chosen in zip(found.classes, chosen, strict=True) if is_chosen)
+    return _verdict(gap), (
+        f"F1 of {high} − {low}: {_interval(rare)} in {names}, {_interval(rest)} in the others; "
+        f"difference {_interval(gap)}, {_p(gap['p'])}"
+    )
+
+
+def hardest(found: Comparison, name: str) -> Answer:
+    """Whether a class has the lowest F1, as the mean of all arms; it is compared with the nearest other class."""
+    if name not in found.classes:
+        return UNTESTED, f"there is no class {name}"
+    arms = list(found.arms)
+    if not found.common(arms):
+        return UNTESTED, "the arms have no seed and fold in common"
+    scores = np.mean([np.mean([found.f1[run] for run in found.arms[arm].values()], axis=0) for arm in arms], axis=0)
+    index = list(found.classes).index(name)
+    others = np.where(np.arange(len(scores)) == index, np.inf, scores)
+    rival = int(others.argmin())
+    weights = np.zeros(len(scores))
+    weights[rival], weights[index] = 1 / len(arms), -1 / len(arms)
+    gap = found.contrast(dict.fromkeys(arms, weights))
+    return _verdict(gap), (
+        f"F1, mean of all arms: {name} {scores[index]:.3f}, lowest of the others {found.classes[rival]} "
+        f"{scores[rival]:.3f}; difference {_interval(gap)}, {_p(gap['p'])}"
+    )
+
+
+def confused(found: Comparison, first: str, second: str) -> Answer:
+    """Whether each of two classes is the most frequent wrong answer to images of the other, over all runs."""
+    if not {first, second} <= set(found.classes):
+        return UNTESTED, f"there are no classes {first} and {second}"
+    answers = [_mistaken(found, true, answer) for true, answer in ((first, second), (second, first))]
+    return _all([sign for sign, _ in answers]), "; ".join(text for _, text in answers)
+
+
+def _mistaken(found: Comparison, true: str, answer: str) -> tuple[float, str]:
+    """Whether a class is mostly taken for another one (1), for a third one (-1), or either (0)."""
+    classes = list(found.classes)
+    row, column = classes.index(true), classes.index(answer)
+    counts = np.array([np.bincount(run.predicted[run.labels == row], minlength=len(classes)) for run in found.runs])
+    others = counts.sum(0)
+    others[[row, column]] = -1
+    rival = int(others.argmax())
+    drawn = np.zeros(found.resamples)
+    for fold, runs in found.folds.items():
+        answers = np.stack([run.predicted[run.labels == row] for run in runs])
+        scores = ((answers == column).sum(0) - (answers == rival).sum(0)) / len(found.runs)
+        drawn += statistics.resampled_sum(scores, found.resamples, (row, column, fold))
+    p = statistics.compare((counts[:, column] - counts[:, rival]).tolist(), drawn)["p"]
+    here, there = counts[:, column].mean(), counts[:, rival].mean()
+    images = int(found.support[row] / len(found.folds))
+    text = f"of {images} {true}, {here:.1f} a run are taken for {answer}, {there:.1f} for {classes[rival]}, {_p(p)}"
+    return (float(np.sign(here - there)) if p < statistics.LEVEL else 0.0), text
+
+
+def _missing(found: Comparison, arms: Sequence[str]) -> Answer | None:
+    absent = [name for name in arms if name not in found.arms]
+    if absent:
+        return UNTESTED, f"no runs of {' and '.join(absent)}"
+    return None if found.common(arms) else (UNTESTED, f"{', '.join(arms)} have no seed and fold in common")
+
+
+def _all(signs: Sequence[float]) -> str:
+    """Supported where all parts are, refuted where one is."""
+    return SUPPORTED if min(signs) > 0 else REFUTED if min(signs) < 0 else OPEN
+
+
+def _verdict(result: dict[str, Any]) -> str:
+    """The verdict on "this contrast is above 0"."""
+    return OPEN if result["p"] >= statistics.LEVEL else SUPPORTED if result["difference"] > 0 else REFUTED
+
+
+def _interval(result: dict[str, Any]) -> str:
+    low, high = result["ci95"]
+    return f"{signed(result['difference'])} [{signed(low)}, {signed(high)}]"
+
+
+def _p(value: float) -> str:
+    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
+
+
+Statement = tuple[str, Callable[[Comparison], Answer]]
+
+TRANSFER: list[Statement] = [
+    ("frozen < partial < full in macro-F1", partial(ordered, arms=("frozen", "partial", "full"))),
+    (
+        "partial gives most of the gain of full over frozen",
+        partial(most_of_the_gain, low="frozen", middle="partial", high="full"),
+    ),
+    ("full helps the minority classes more than the others", partial(helps_most, low="frozen", high="full")),
+]
+STATEMENTS: dict[str, list[Statement]] = {
+    "fashion": [
+        (
+            "Shirt and T-shirt/top are each other's most frequent confusion",
+            partial(confused, first="Shirt", second="T-shirt/top"),
+        ),
+    ],
+    "deepweeds": [*TRANSFER, ("Negative is the hardest class", partial(hardest, name="Negative"))],
+    "fer": [
+        *TRANSFER,
+        (
+            "full helps Disgust, the rarest class, more than the others",
+            partial(helps_most, low="frozen", high="full", favoured="Disgust"),
+        ),
+        *(
+            (f"{a} and {b} are each other's most frequent confusion", partial(confused, first=a, second=b))
+            for a, b in (("Fear", "Surprise"), ("Angry", "Disgust"))
+        ),
+    ],
+}

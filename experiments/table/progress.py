@@ -1,0 +1,148 @@
+import sys
+import time
+from collections.abc import Mapping, Sequence
+from statistics import mean
+
+from rich.console import Console
+from rich.progress import BarColumn, Progress, ProgressColumn, Task
+from rich.table import Table
+from rich.text import Text
+
+from experiments.table.cells import BUSY, Cell
+
+
+class Clock:
+    """Estimates seconds of cells: from those of the same arm that are finished, else by the operations of its plan.
+
+    Args:
+        costs: Of one run, by strategy, in any unit; empty where nothing is known.
+        finished: Cells that were finished before.
+    """
+
+    def __init__(self, costs: Mapping[str, float], finished: Sequence[Cell]) -> None:
+        self.costs, self.known = costs, {cell: cell.seconds() for cell in finished}
+
+    def seconds(self, strategy: str) -> float | None:
+        """Of one run; None as long as nothing is finished."""
+        own = [seconds for cell, seconds in list(self.known.items()) if cell.strategy == strategy]
+        if own:
+            return mean(own)
+        known = [(seconds, self.costs.get(cell.strategy)) for cell, seconds in list(self.known.items())]
+        rates = [seconds / cost for seconds, cost in known if cost]
+        return mean(rates) * self.costs[strategy] if rates and strategy in self.costs else None
+
+    def left(self, cells: Sequence[Cell], running: Mapping[Cell, float]) -> float | None:
+        """Of all these, the running ones less what they have had, one after the other.
+
+        Args:
+            cells: Not finished.
+            running: When those that run began, in the seconds of `time.monotonic`.
+        """
+        total, now = 0.0, time.monotonic()
+        for cell in cells:
+            seconds = self.seconds(cell.strategy)
+            if seconds is None:
+                return None
+            total += max(0.0, seconds - (now - running.get(cell, now)))
+        return total
+
+
+class Counts(ProgressColumn):
+    """What a board says now."""
+
+    max_refresh = 1.0
+
+    def __init__(self, board: "Board") -> None:
+        super().__init__()
+        self.board = board
+
+    def render(self, task: Task) -> Text:
+        """Counts, and what runs."""
+        names = ", ".join(cell.name for cell in list(self.board.running))
+        return Text(f"{self.board.describe()}\n{names}")
+
+
+class Board:
+    """Cells done, running, left, and time to go: a bar on a terminal, elsewhere a line for each that begins or ends.
+
+    Args:
+        cells: All of the table.
+        clock: What they take.
+    """
+
+    def __init__(self, cells: Sequence[Cell], clock: Clock) -> None:
+        self.cells, self.clock = list(cells), clock
+        self.running: dict[Cell, float] = {}
+        self.failed: dict[Cell, int] = {}
+        self.bar = Progress(BarColumn(), Counts(self), disable=not sys.stdout.isatty())
+        self.task = self.bar.add_task("", total=len(cells), completed=len(clock.known))
+
+    def __enter__(self) -> "Board":
+        self.bar.start()
+        if self.bar.disable:
+            print(self.describe(), flush=True)
+        return self
+
+    def __exit__(self, *error: object) -> None:
+        self.bar.stop()
+
+    def begins(self, cell: Cell) -> None:
+        """A cell runs."""
+        self.running[cell] = time.monotonic()
+        self._say(f"{cell.name} begins")
+
+    def ends(self, cell: Cell, code: int, whole: bool) -> None:
+        """A cell has ended.
+
+        Args:
+            cell: The run.
+            code: Its exit code.
+            whole: It was run from its beginning, so that its seconds say something about others.
+        """
+        seconds = time.monotonic() - self.running.pop(cell, time.monotonic())
+        if code:
+            self.failed[cell] = code
+        elif whole:
+            self.clock.known[cell] = seconds
+        self.bar.advance(self.task)
+        word = "runs in another process" if code == BUSY else f"failed with exit code {code}" if code else "finished"
+        self._say(f"{cell.name} {word} after {seconds:.0f} s")
+
+    def describe(self) -> str:
+        """Counts and time to go."""
+        open_cells = [cell for cell in self.cells if cell not in self.failed and cell.state() != "finished"]
+        seconds = self.clock.left(open_cells, self.running)
+        done = len(self.cells) - len(open_cells) - len(self.failed)
+        failed = f", {len(self.failed)} failed" if self.failed else ""
+        to_go = f", about {duration(seconds / max(1, len(self.running)))} to go" if seconds else ""
+        waiting = len(open_cells) - len(self.running)
+        return f"{done} of {len(self.cells)} done{failed}, {len(self.running)} running, {waiting} left{to_go}"
+
+    def _say(self, event: str) -> None:
+        if self.bar.disable:
+            print(f"{event}: {self.describe()}", flush=True)
+        elif "failed" in event:
+            self.bar.console.print(event)
+
+
+def duration(seconds: float) -> str:
+    """Readable: 40 s, 12 min, 3.5 h."""
+    if seconds < 90:
+        return f"{seconds:.0f} s"
+    return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
+
+
+def print_plan(cells: Sequence[Cell], clock: Clock, costs: Mapping[str, float]) -> None:
+    """Show each run, how far it is, and what it costs."""
+    table = Table("run", "state")
+    for column in ("cost", "seconds"):
+        table.add_column(column, justify="right")
+    for cell in cells:
+        seconds = cell.seconds() if cell.state() == "finished" else clock.seconds(cell.strategy)
+        name = cell.name if cell.trial is None else f"lr_trials/{cell.name}"
+        table.add_row(name, cell.state(), f"{costs[cell.strategy]:.1f}", "" if seconds is None else f"{seconds:.0f}")
+    left = [cell for cell in cells if cell.state() != "finished"]
+    seconds = clock.left(left, {})
+    to_go = "" if seconds is None else f", {duration(seconds)} one after the other"
+    Console().print(table)
+    print(f"cost: epochs in which everything learns\n{len(left)} of {len(cells)} runs are left{to_go}")
