@@ -1,41 +1,30 @@
-"""Where the runs of a table are made: processes here, tasks of a Ray cluster, an array job of Slurm.
+"""Runs of a table in processes of this machine.
 
-Each is a generator of (cell, exit code); the code is None when a cell begins. To close one ends what it has started.
+A launcher is a generator of (cell, exit code); the code is None when a cell begins. Closing it ends what it started.
 """
 
-import importlib
-import io
-import json
 import os
 import queue
-import shutil
 import subprocess
-import tarfile
 import threading
-import uuid
 from collections.abc import Generator, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
-from typing import Any
 
-from basics.errors import stop
-from basics.files import new_folder, write_file
 from experiments.table.cells import Cell, end, run_cell
 
 Events = Generator[tuple[Cell, int | None], None, None]
-CHECKOUT = Path(__file__).parents[2]
 
 
 def local(cells: Sequence[Cell], jobs: int | None = None) -> Events:
     """Run cells in processes of this machine: one on each GPU, or one at a time without a GPU.
 
     Args:
-        cells: What there is to do.
-        jobs: How many at once, instead.
+        cells: Cells to run.
+        jobs: Number of runs at once, in place of that.
     """
-    places: queue.Queue[dict[str, str]] = queue.Queue()
-    for place in _places(jobs):
-        places.put(place)
+    slots: queue.Queue[dict[str, str]] = queue.Queue()
+    for environment in _slots(jobs):
+        slots.put(environment)
     events: queue.Queue[tuple[Cell, int | None]] = queue.Queue()
     processes: list[subprocess.Popen[bytes]] = []
     stopping = threading.Event()
@@ -46,24 +35,26 @@ def local(cells: Sequence[Cell], jobs: int | None = None) -> Events:
             end(process)
 
     def work(cell: Cell) -> None:
-        place, code = places.get(), 1
+        environment = slots.get()
+        code = 1
         try:
             events.put((cell, None))
-            code = run_cell(cell, place, started)
+            code = run_cell(cell, environment, started)
         finally:
-            places.put(place)
+            slots.put(environment)
             events.put((cell, code))
 
-    pool = ThreadPoolExecutor(places.qsize())
+    pool = ThreadPoolExecutor(slots.qsize())
     futures = [pool.submit(work, cell) for cell in cells]
     left = len(cells)
     try:
         while left:
             cell, code = events.get()
-            left -= code is not None
+            if code is not None:
+                left -= 1
             yield cell, code
         for future in futures:
-            future.result()  # raises what a thread has raised
+            future.result()  # raises the error of a thread
     finally:
         stopping.set()
         for process in processes:
@@ -71,157 +62,15 @@ def local(cells: Sequence[Cell], jobs: int | None = None) -> Events:
         pool.shutdown(cancel_futures=True)
 
 
-def _places(jobs: int | None) -> list[dict[str, str]]:
-    """Environment of each process that may run at once."""
+def _slots(jobs: int | None) -> list[dict[str, str]]:
+    """Environment variables of each run that there may be at once."""
     import torch
 
     visible = os.environ.get("CUDA_VISIBLE_DEVICES", "").split(",")
     gpus = [visible[i] if i < len(visible) and visible[i] else str(i) for i in range(torch.cuda.device_count())]
     count = jobs or len(gpus) or 1
     if gpus:
-        return [{"CUDA_VISIBLE_DEVICES": gpus[place % len(gpus)]} for place in range(count)]
+        return [{"CUDA_VISIBLE_DEVICES": gpus[index % len(gpus)]} for index in range(count)]
     threads = max(1, len(os.sched_getaffinity(0)) // count)
-    return [{} if count == 1 or "OMP_NUM_THREADS" in os.environ else {"OMP_NUM_THREADS": str(threads)}] * count
-
-
-def on_ray(cells: Sequence[Cell], jobs: int | None = None, address: str = "auto") -> Events:
-    """Run cells as tasks of a Ray cluster, a GPU each; without GPUs, as many on a machine as `jobs` says.
-
-    Ray runs a task anew whose worker has died. `ray start` is called in a checkout of the project on each machine.
-
-    Args:
-        cells: What there is to do; Ray chooses the order.
-        jobs: At once on a machine without GPUs; 1 if None.
-        address: Of the cluster; `local` starts one.
-    """
-    ray = _package("ray")
-    os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-    ours = not ray.is_initialized()
-    if ours:
-        try:
-            ray.init(
-                address=address, log_to_driver=False, **({"include_dashboard": False} if address == "local" else {})
-            )
-        except ConnectionError as error:
-            stop(f"no Ray cluster at --address {address}: start one with `ray start --head` ({error})")
-    machines = [node["Resources"] for node in ray.nodes() if node["Alive"] and node["Resources"].get("CPU")]
-    gpus = any(machine.get("GPU") for machine in machines)
-    cpus = min(machine["CPU"] // (machine.get("GPU") or 1 if gpus else jobs or 1) for machine in machines)
-    task = ray.remote(num_gpus=int(gpus), num_cpus=max(1, int(cpus)), max_retries=2)(ray_task)
-    token = cells[0].root.absolute() / "logs" / f"ray-{uuid.uuid4().hex}"
-    write_file(token, "a machine that sees this file sees the runs")
-    tasks = {task.remote(cell, token): cell for cell in cells}
-    try:
-        for cell in cells:
-            yield cell, None
-        while tasks:
-            (done,), _ = ray.wait(list(tasks), num_returns=1)
-            cell = tasks.pop(done)
-            try:
-                code, log, packed = ray.get(done)
-            except ray.exceptions.RayError as error:
-                code, log, packed = 1, None, None
-                with cell.log.open("a") as file:
-                    file.write(f"Ray gave up: {error}\n")
-            if log is not None:
-                write_file(cell.log, log)
-            if packed is not None:
-                unpack(packed, cell.run.path)
-            yield cell, code
-    finally:
-        for reference in tasks:
-            ray.cancel(reference)
-        if tasks:
-            ray.wait(list(tasks), num_returns=len(tasks), timeout=30)
-        token.unlink(missing_ok=True)
-        if ours:
-            ray.shutdown()
-
-
-def ray_task(cell: Cell, token: Path) -> tuple[int, bytes | None, bytes | None]:
-    """Run a cell in this worker's own checkout.
-
-    Args:
-        cell: The run.
-        token: A file that only those who share the driver's folder of runs can see.
-
-    Returns:
-        Exit code; and, where the driver does not see them, the log and the run's folder.
-    """
-    os.chdir(CHECKOUT)
-    code = run_cell(cell)
-    if token.is_file():
-        return code, None, None
-    return code, cell.log.read_bytes(), None if code else pack(cell.run.path)
-
-
-def pack(folder: Path) -> bytes:
-    """A run's folder without last.ckpt, as a tar file."""
-    content = io.BytesIO()
-    with tarfile.open(fileobj=content, mode="w") as tar:
-        tar.add(folder, ".", filter=lambda info: None if info.name.endswith("/last.ckpt") else info)
-    return content.getvalue()
-
-
-def unpack(packed: bytes, folder: Path) -> None:
-    """Put a packed folder in its place, whole or not at all; an older one is replaced."""
-    with new_folder(folder) as work, tarfile.open(fileobj=io.BytesIO(packed)) as tar:
-        tar.extractall(work, filter="data")
-
-
-def on_slurm(cells: Sequence[Cell], jobs: int | None = None, cluster: str = "slurm") -> Events:
-    """Submit cells as one array job, and tell of those that have failed since; none of this waits.
-
-    Partition, account, time and GPUs of a job are what sbatch's own variables say (SBATCH_PARTITION, ...).
-
-    Args:
-        cells: What there is to do; those that are in the queue already are left there.
-        jobs: At most so many of them run at once.
-        cluster: Executor of submitit; another than `slurm` is for tests.
-    """
-    submitit = _package("submitit")
-    if cluster == "slurm" and shutil.which("sbatch") is None:
-        stop("--launcher slurm: there is no sbatch here: call it where jobs are submitted")
-    folder = cells[0].root / "logs" / "slurm"
-    executor = submitit.AutoExecutor(folder, cluster=cluster)
-    executor.update_parameters(name="table", timeout_min=24 * 60, slurm_array_parallelism=jobs or len(cells))
-    record = folder / "jobs.json"
-    known: dict[str, str] = json.loads(record.read_text()) if record.is_file() else {}
-    queued, failed, new = [], [], []
-    for cell in cells:
-        job = known.get(str(cell.run.path))
-        if job is None:
-            new.append(cell)
-        elif executor._executor.job_class(folder, job).done():
-            del known[str(cell.run.path)]  # the next call submits it anew
-            failed.append(cell)
-        else:
-            queued.append(job)
-    if new:
-        submitted = executor.map_array(SlurmJob(), new)
-        known |= {str(cell.run.path): job.job_id for cell, job in zip(new, submitted, strict=True)}
-        print("submitted " + ", ".join(f"{job.job_id} ({cell.name})" for cell, job in zip(new, submitted, strict=True)))
-    if queued:
-        print(f"in the queue already: {', '.join(queued)}")
-    write_file(record, json.dumps(known, indent=1) + "\n")
-    for cell in failed:
-        yield cell, 1
-
-
-class SlurmJob:
-    """What a job does; when its time is over, the cell is put into the queue again and resumed."""
-
-    def __call__(self, cell: Cell) -> int:
-        """Run the cell."""
-        return run_cell(cell)
-
-    def checkpoint(self, cell: Cell) -> Any:
-        """What submitit submits when the job is preempted or out of time."""
-        return _package("submitit").helpers.DelayedSubmission(self, cell)
-
-
-def _package(name: str) -> Any:
-    try:
-        return importlib.import_module(name)
-    except ImportError:
-        stop(f"{name} is not installed: pip install -e '.[cluster]'")
+    shares_cores = count > 1 and "OMP_NUM_THREADS" not in os.environ
+    return [{"OMP_NUM_THREADS": str(threads)} if shares_cores else {}] * count

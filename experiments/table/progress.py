@@ -14,18 +14,19 @@ from experiments.table.cells import BUSY, Cell
 
 
 class Clock:
-    """Estimates seconds of cells: from those of the same arm that are finished, else by the operations of its plan.
+    """Estimates seconds of runs: from finished runs of the same arm, else by the cost of the arm.
 
     Args:
-        costs: Of one run, by strategy, in any unit; empty where nothing is known.
+        costs: Cost of one run by arm, in any unit; empty if nothing is known.
         finished: Cells that were finished before.
     """
 
     def __init__(self, costs: Mapping[str, float], finished: Sequence[Cell]) -> None:
-        self.costs, self.known = costs, {cell: cell.run.seconds() for cell in finished}
+        self.costs = costs
+        self.known = {cell: cell.run.seconds() for cell in finished}
 
     def seconds(self, strategy: str) -> float | None:
-        """Of one run; None as long as nothing is finished."""
+        """Seconds of one run of an arm; None as long as nothing is finished."""
         own = [seconds for cell, seconds in list(self.known.items()) if cell.strategy == strategy]
         if own:
             return mean(own)
@@ -34,13 +35,14 @@ class Clock:
         return mean(rates) * self.costs[strategy] if rates and strategy in self.costs else None
 
     def left(self, cells: Sequence[Cell], running: Mapping[Cell, float]) -> float | None:
-        """Of all these, the running ones less what they have had, one after the other.
+        """Seconds left for all of these one after the other; None as long as nothing is finished.
 
         Args:
-            cells: Not finished.
-            running: When those that run began, in the seconds of `time.monotonic`.
+            cells: Cells that are not finished.
+            running: Start of each running cell, in seconds of `time.monotonic`.
         """
-        total, now = 0.0, time.monotonic()
+        total = 0.0
+        now = time.monotonic()
         for cell in cells:
             seconds = self.seconds(cell.strategy)
             if seconds is None:
@@ -50,7 +52,7 @@ class Clock:
 
 
 class Counts(ProgressColumn):
-    """What a board says now."""
+    """Column of the bar with the counts of a board."""
 
     max_refresh = 1.0
 
@@ -59,21 +61,22 @@ class Counts(ProgressColumn):
         self.board = board
 
     def render(self, task: Task) -> Text:
-        """Counts, and what runs."""
+        """Render the counts and the names of running cells."""
         names = ", ".join(cell.name for cell in list(self.board.running))
         return Text(f"{self.board.describe()}\n{names}")
 
 
 class Board:
-    """Cells done, running, left, and time to go: a bar on a terminal, elsewhere a line for each that begins or ends.
+    """Shows cells done, running and left, and the time to go: a bar on a terminal, elsewhere a line an event.
 
     Args:
-        cells: All of the table.
-        clock: What they take.
+        cells: All cells of the table.
+        clock: Estimate of their time.
     """
 
     def __init__(self, cells: Sequence[Cell], clock: Clock) -> None:
-        self.cells, self.clock = list(cells), clock
+        self.cells = list(cells)
+        self.clock = clock
         self.running: dict[Cell, float] = {}
         self.failed: dict[Cell, int] = {}
         self.bar = Progress(BarColumn(), Counts(self), disable=not sys.stdout.isatty())
@@ -89,17 +92,17 @@ class Board:
         self.bar.stop()
 
     def begins(self, cell: Cell) -> None:
-        """A cell runs."""
+        """Note that a cell has begun."""
         self.running[cell] = time.monotonic()
         self._say(f"{cell.name} begins")
 
     def ends(self, cell: Cell, code: int, whole: bool) -> None:
-        """A cell has ended.
+        """Note that a cell has ended.
 
         Args:
-            cell: The run.
-            code: Its exit code.
-            whole: It was run from its beginning, so that its seconds say something about others.
+            cell: Cell that ended.
+            code: Exit code of the cell.
+            whole: Whether it ran from its beginning, so that its seconds tell something about others.
         """
         seconds = time.monotonic() - self.running.pop(cell, time.monotonic())
         if code:
@@ -111,7 +114,7 @@ class Board:
         self._say(f"{cell.name} {word} after {seconds:.0f} s")
 
     def describe(self) -> str:
-        """Counts and time to go."""
+        """Say counts and time to go in one line."""
         open_cells = [cell for cell in self.cells if cell not in self.failed and cell.state() != "finished"]
         seconds = self.clock.left(open_cells, self.running)
         done = len(self.cells) - len(open_cells) - len(self.failed)

@@ -5,9 +5,10 @@ from pathlib import Path
 
 import pytest
 
-from experiments.table import cells, launchers
+from experiments.table import cells, clusters, launchers
 from experiments.table.cells import Cell, run_cell
-from experiments.table.launchers import local, on_ray, on_slurm, pack, ray_task, unpack
+from experiments.table.clusters import on_ray, on_slurm, pack, ray_task, unpack
+from experiments.table.launchers import local
 from tests.experiments.table.plain import plain_config
 
 ROOT = Path(__file__).parents[3]
@@ -42,17 +43,17 @@ def test_so_many_run_at_once_as_jobs_says(three, monkeypatch):
 def test_a_process_has_a_gpu_of_its_own(monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 2)
     monkeypatch.delenv("CUDA_VISIBLE_DEVICES", raising=False)
-    assert launchers._places(None) == [{"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "1"}]
+    assert launchers._slots(None) == [{"CUDA_VISIBLE_DEVICES": "0"}, {"CUDA_VISIBLE_DEVICES": "1"}]
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "3,5")
-    assert [place["CUDA_VISIBLE_DEVICES"] for place in launchers._places(3)] == ["3", "5", "3"]
+    assert [slot["CUDA_VISIBLE_DEVICES"] for slot in launchers._slots(3)] == ["3", "5", "3"]
 
 
 def test_processes_share_the_cores_of_a_machine_without_gpus(monkeypatch):
     monkeypatch.setattr("torch.cuda.device_count", lambda: 0)
     monkeypatch.setattr("os.sched_getaffinity", lambda pid: set(range(8)))
     monkeypatch.delenv("OMP_NUM_THREADS", raising=False)
-    assert launchers._places(None) == [{}]
-    assert launchers._places(4) == [{"OMP_NUM_THREADS": "2"}] * 4
+    assert launchers._slots(None) == [{}]
+    assert launchers._slots(4) == [{"OMP_NUM_THREADS": "2"}] * 4
 
 
 def test_a_folder_comes_back_whole_and_without_the_last_checkpoint(three, tmp_path):
@@ -181,7 +182,7 @@ def test_jobs_are_submitted_once_and_collected_later(three, tmp_path, capsys, mo
         time.sleep(0.1)
 
 
-class FakeJob(launchers.SlurmJob):
+class FakeJob(clusters.SlurmJob):
     def __call__(self, cell):
         cells.LIGHTNING = (sys.executable, FAKE)
         return super().__call__(cell)

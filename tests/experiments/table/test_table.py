@@ -239,7 +239,7 @@ from experiments.table.budget import ArmCost
 from tests.experiments.table.plain import plain_config
 ArmCost.total = lambda self, epochs: epochs  # the real one imports torch
 budget.read_arm = lambda options: (plain_config(options), ArmCost([], [1.0]))
-launchers._places = lambda jobs: [{{}}]
+launchers._slots = lambda jobs: [{{}}]
 cells.LIGHTNING = {cells.LIGHTNING!r}
 table.main(["--study", "fer", "--strategies", "full,frozen", "--seeds", "0", "--root", {str(tmp_path)!r}])
 """
