@@ -1,3 +1,5 @@
+"""Generated blocks of the pages: found by their markers, replaced as a whole or not at all."""
+
 import io
 import sys
 from pathlib import Path

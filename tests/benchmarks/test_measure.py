@@ -1,3 +1,5 @@
+"""Rows of the benchmarks: ratio, spread, verdict, file and table."""
+
 import json
 from pathlib import Path
 
@@ -63,7 +65,8 @@ def test_a_row_has_fallen_when_its_ratio_is_worse_by_more_than_a_quarter():
 
 
 def test_results_are_written_and_read_back(tmp_path):
-    file, rows = tmp_path / "results.json", [row("seconds", 2), Row("rate", 1, 1, 3, 0.1, "images/s", "a note")]
+    file = tmp_path / "results.json"
+    rows = [row("seconds", 2), Row("rate", 1, 1, 3, 0.1, "images/s", "a note")]
     assert read_rows(file) == []
     write_rows(file, rows, "cpu")
     assert read_rows(file) == rows
