@@ -6,13 +6,13 @@ ARGS ?=
 DATA ?= data
 
 .DEFAULT_GOAL := help
-ARMS := frozen partial full gradual lpft layerdecay
-TABLE_ARMS := frozen,partial,full,gradual,lpft,layerdecay
+# A target for each arm that has a config: configs/fer_full.yaml -> fer-full.
+ARMS := $(subst _,-,$(patsubst configs/%.yaml,%,$(wildcard configs/*_*.yaml)))
 
-.PHONY: help setup demo test test-slow lint lock data sample-data epoch-cost peers bench bench-check bench-gpu report fashion $(ARMS:%=deepweeds-%) $(ARMS:%=fer-%) clean clean-features
+.PHONY: help setup demo test test-slow lint lock data sample-data epoch-cost peers bench bench-check bench-gpu report fashion $(ARMS) clean clean-features
 
 help:  ## Show this list
-	@grep -hE '^[a-z0-9 %-]+:.*## ' $(MAKEFILE_LIST) | awk 'BEGIN {FS = ":.*## "}; {printf "  make %-53s %s\n", $$1, $$2}'
+	@grep -hE '^[a-z0-9 %-]+:.*## |^\$$\(ARMS\):.*## ' $(MAKEFILE_LIST) | sed 's/^$$(ARMS):/STUDY-ARM:/' | awk 'BEGIN {FS = ":.*## "}; {printf "  make %-53s %s\n", $$1, $$2}'
 	@echo "  ARGS='--trainer.max_epochs 3 ...' overrides values of a config in every training target"
 
 setup: .venv/.complete  ## Make .venv with the versions of requirements.lock (about a minute)
@@ -77,14 +77,8 @@ bench-gpu:  ## The same on a GPU, with images a second, memory and roofline
 
 .PHONY: table-fashion table-deepweeds table-fer tables
 
-table-fashion: setup  ## Fashion-MNIST: 5 seeds, the table; ARGS='--plan' shows the runs, values of configs come after `--`
-	.venv/bin/python -m experiments.table --study fashion --strategies plain --seeds 0,1,2,3,4 $(ARGS)
-
-table-deepweeds: setup  ## DeepWeeds: 6 arms on 5 folds, the table
-	.venv/bin/python -m experiments.table --study deepweeds --strategies $(TABLE_ARMS) --seeds 0 --folds 0,1,2,3,4 $(ARGS)
-
-table-fer: setup  ## FER2013: 6 arms with 3 seeds, the table
-	.venv/bin/python -m experiments.table --study fer --strategies $(TABLE_ARMS) --seeds 0,1,2 $(ARGS)
+table-fashion table-deepweeds table-fer: table-%: setup  ## All arms of a study with all seeds and folds; ARGS='--plan' shows the runs, values of configs come after `--`
+	.venv/bin/python -m experiments.table --study $* $(ARGS)
 
 tables: setup  ## All three, one after the other, also where one fails
 	$(MAKE) --keep-going table-fashion table-deepweeds table-fer
@@ -103,19 +97,11 @@ dashboard: setup  ## W&B: create or renew the workspace and the report (no login
 wandb-sync: setup  ## W&B: upload what runs/ has recorded offline
 	.venv/bin/python -m experiments.tracking sync
 
-define train_and_test
-	$(LIGHTNING) fit --config configs/$(1).yaml $(ARGS)
-	$(LIGHTNING) test --config configs/$(1).yaml $(ARGS) --ckpt_path best
-endef
+fashion: fashion-plain  ## Fashion-MNIST, own CNN: train and test
 
-fashion: setup  ## Fashion-MNIST, own CNN: train and test
-	$(call train_and_test,fashion_cnn)
-
-deepweeds-frozen deepweeds-partial deepweeds-full deepweeds-gradual deepweeds-lpft deepweeds-layerdecay: deepweeds-%: setup  ## DeepWeeds, ResNet-50: train and test
-	$(call train_and_test,deepweeds_$*)
-
-fer-frozen fer-partial fer-full fer-gradual fer-lpft fer-layerdecay: fer-%: setup  ## FER2013, ResNet-18: train and test
-	$(call train_and_test,fer_$*)
+$(ARMS): setup  ## Train and test one arm: fashion-plain, deepweeds-frozen, fer-full, ... (one for each configs/<study>_<arm>.yaml)
+	$(LIGHTNING) fit --config configs/$(subst -,_,$@).yaml $(ARGS)
+	$(LIGHTNING) test --config configs/$(subst -,_,$@).yaml $(ARGS) --ckpt_path best
 
 report: setup  ## All tables, figures and verdicts of the runs in one page, results/report.html (ARGS='--root FOLDER')
 	.venv/bin/python -m experiments.report $(ARGS)

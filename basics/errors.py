@@ -16,3 +16,10 @@ def stop(message: str) -> NoReturn:
     """Print `error: message` on one line and exit with code 2."""
     print("error: " + " ".join(message.split()), file=sys.stderr)
     raise SystemExit(2)
+
+
+def user_mistake(error: BaseException | None) -> UserError | None:
+    """The mistake of the user that an exception is, also if a parser has wrapped it in an exception of its own."""
+    while error is not None and not isinstance(error, UserError):
+        error = error.__cause__
+    return error

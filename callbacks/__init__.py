@@ -4,6 +4,7 @@ from callbacks.auto_rgn import AutoRGNCallback
 from callbacks.cost_ledger import CostLedger
 from callbacks.diagnostics import StageDiagnostics
 from callbacks.epoch_table import EpochTable
+from callbacks.fit_ending import FitEnding
 from callbacks.phases import PhaseCallback
 from callbacks.plan_table import PlanTable, plan_table
 from callbacks.predictions import PredictionWriter
@@ -15,6 +16,7 @@ __all__ = [
     "AutoRGNCallback",
     "CostLedger",
     "EpochTable",
+    "FitEnding",
     "PhaseCallback",
     "PlanTable",
     "PredictionWriter",

@@ -8,7 +8,7 @@ class Provenance(Callback):
     """Keeps in every checkpoint which run it is of, and the commit and versions it was trained with.
 
     Args:
-        record: Study, strategy, seed, variant, git commit, versions.
+        record: Study, strategy, seed, fold, git commit, versions.
     """
 
     def __init__(self, record: Mapping[str, Any]) -> None:

@@ -82,7 +82,7 @@ class ImageDataModule(L.LightningDataModule):
         self.cache_dir = Path(cache_dir) if cache_dir else self.root / ".decoded"
         self.feature_dir = (Path(cache_dir) if cache_dir else self.root) / ".features"
         self.predict_folder = Path(predict_folder) if predict_folder else None
-        self.variant = ""
+        self.fold = 0
         self.splits: dict[str, Split] = {}
         self.without_images: set[str] = set()  # splits for which cached features stand in
         self._images_fingerprint = ""

@@ -48,7 +48,6 @@ class DeepWeeds(ImageDataModule):
         if not 0 <= fold < FOLDS:
             raise UserError(f"data.fold must be 0 to {FOLDS - 1}, not {fold}")
         self.fold, self.download = fold, download
-        self.variant = f"fold{fold}" if fold else ""
         self.folder = self.root / "deepweeds"
 
     def prepare(self) -> None:

@@ -1,135 +1,178 @@
-"""Where a run keeps its files, and which checkpoint belongs to which run."""
+"""A run's folder: its name and path, its files, how far it is, its rows and its record."""
 
-import platform
-import shutil
-import subprocess
+import csv
+import json
+import re
 from collections.abc import Mapping
-from importlib.metadata import version
+from dataclasses import dataclass
+from math import nan
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal
 
-import torch
-from lightning.pytorch.utilities import rank_zero_only
+import yaml
 
+from basics import names
 from basics.errors import UserError
+from basics.fit_end import FitEnd
 
-CONFIG = "config.yaml"
+State = Literal["new", "begun", "interrupted", "stopped early", "trained", "finished"]
+NAME = re.compile(r"seed(\d+)(?:-fold(\d+))?")
 
 
-class Run:
-    """Names of a run; its folder is `<root>/<study>/<strategy>/seed<k>`.
+@dataclass(frozen=True)
+class RunFolder:
+    """The folder of one run, `<root>/<study>/<strategy>/seed<k>`; a fold other than 0 adds `-fold<f>`.
 
     Args:
         root: Folder of all runs.
-        study: None takes the name of the data set.
-        strategy: None takes the name of the strategy; give one when two runs differ in something else.
-        overwrite: Remove an older run of the same names; otherwise it is an error that there is one.
-        predictions: Where `predict` writes; None is predictions.csv in the run's folder.
-        every_n_train_steps: Write last.ckpt also every so many optimizer steps, to resume in the middle of an epoch.
+        study: Name of the study.
+        strategy: Name of the arm.
+        seed: Seed of everything random.
+        fold: Fold of the data; 0 for data without folds.
+        moved: Path of the folder if it is not where its names say.
     """
 
-    def __init__(
-        self,
-        root: str = "runs",
-        study: str | None = None,
-        strategy: str | None = None,
-        overwrite: bool = False,
-        predictions: str | None = None,
-        every_n_train_steps: int | None = None,
-    ) -> None:
-        self.root, self.study, self.strategy = Path(root), study, strategy
-        self.overwrite, self.predictions = overwrite, predictions
-        self.every_n_train_steps = every_n_train_steps
+    root: Path
+    study: str
+    strategy: str
+    seed: int
+    fold: int = 0
+    moved: Path | None = None
 
-    def name_after(self, data: Any, model: Any, seed: int) -> None:
-        """Complete the names from what is trained on what."""
-        self.study = self.study or data.study
-        self.strategy = self.strategy or model.strategy_name
-        self.seed_name = "-".join(part for part in (f"seed{seed}", data.variant) if part)
-        self.folder = self.root / self.study / self.strategy / self.seed_name
-
-    def find_checkpoint(self, ckpt_path: str) -> Path:
-        """The file that `best`, `last`, `last.ckpt` or a path means.
+    @classmethod
+    def at(cls, path: Path) -> "RunFolder":
+        """Read the names of a run from the path of its folder.
 
         Raises:
-            UserError: There is no such checkpoint.
+            UserError: The path is not one of a run's folder.
         """
-        path = Path(ckpt_path)
-        if ckpt_path.removesuffix(".ckpt") in ("best", "last") and not path.is_file():
-            path = self.folder / "checkpoints" / f"{ckpt_path.removesuffix('.ckpt')}.ckpt"
-        if not path.is_file():
-            raise UserError(f"no checkpoint {path}: `lightning fit` writes it; --ckpt_path takes best, last or a file")
-        return path
+        found = NAME.fullmatch(path.name)
+        if found is None or len(path.absolute().parts) < 4:
+            raise UserError(f"{path} is not the folder of a run: expected <root>/<study>/<strategy>/seed<k>[-fold<f>]")
+        root = path.parent.parent.parent
+        return cls(root, path.parent.parent.name, path.parent.name, int(found[1]), int(found[2] or 0))
 
-    def belong_to(self, path: Path, trained: Mapping[str, Any]) -> None:
-        """Write where the run that a checkpoint is of keeps its files, under that run's names."""
-        if path.parent.name == "checkpoints":
-            self.folder = path.parent.parent
-        if trained:
-            self.study, self.strategy, self.seed_name = trained["study"], trained["strategy"], trained["seed_name"]
+    @classmethod
+    def find(cls, root: Path, study: str = "*") -> "list[RunFolder]":
+        """Find the runs below a root that have begun, in the order of their paths."""
+        paths = sorted(path.parent for path in root.glob(f"{study}/*/seed*/{names.CONFIG}"))
+        return [cls.at(path) for path in paths if NAME.fullmatch(path.name)]
 
-    def check_resumes(self, path: Path, trained: Mapping[str, Any]) -> None:
-        """A run is resumed under its own names.
+    @property
+    def seed_name(self) -> str:
+        """Last part of the path: `seed0`, `seed0-fold3`."""
+        return f"seed{self.seed}" + (f"-fold{self.fold}" if self.fold else "")
 
-        Raises:
-            UserError: The checkpoint is another run's.
+    @property
+    def name(self) -> str:
+        """Path below the root: `fer/full/seed0`."""
+        return f"{self.study}/{self.strategy}/{self.seed_name}"
+
+    @property
+    def path(self) -> Path:
+        """Path of the folder."""
+        return self.moved or self.root / self.name
+
+    # Its files.
+
+    @property
+    def config(self) -> Path:
+        """Every value that was set."""
+        return self.path / names.CONFIG
+
+    @property
+    def fit_end(self) -> Path:
+        """How `fit` ended."""
+        return self.path / names.FIT_END
+
+    @property
+    def epochs(self) -> Path:
+        """One row an epoch."""
+        return self.path / names.EPOCHS
+
+    @property
+    def cost(self) -> Path:
+        """What training has cost."""
+        return self.path / names.COST
+
+    @property
+    def scores(self) -> Path:
+        """Scores of the test, and what they were made with."""
+        return self.path / names.SCORES
+
+    @property
+    def answers(self) -> Path:
+        """Label and probabilities of every test image."""
+        return self.path / names.ANSWERS
+
+    @property
+    def mistakes(self) -> Path:
+        """The most confident wrong answers."""
+        return self.path / names.MISTAKES
+
+    @property
+    def checkpoints(self) -> Path:
+        """Folder of best.ckpt and last.ckpt."""
+        return self.path / names.CHECKPOINTS
+
+    @property
+    def best(self) -> Path:
+        """Checkpoint of the epoch with the best validation score."""
+        return self.checkpoints / "best.ckpt"
+
+    @property
+    def last(self) -> Path:
+        """Checkpoint to resume from."""
+        return self.checkpoints / "last.ckpt"
+
+    @property
+    def wandb_id(self) -> Path:
+        """Id of the W&B run that this run is."""
+        return self.path / "wandb" / "id"
+
+    # Its content.
+
+    def state(self) -> State:
+        """How far the run is.
+
+        new: nothing was trained. begun: training began, and there is nothing to resume from. interrupted: it can be
+        resumed. stopped early, trained: `fit` ended before, or after, all planned epochs. finished: it is tested, too.
+        A training that diverged counts as stopped early.
         """
-        this = f"{self.study}/{self.strategy}/{self.seed_name}"
-        other = "/".join(str(trained.get(name)) for name in ("study", "strategy", "seed_name"))
-        if trained and this != other:
-            raise UserError(
-                f"{path} is of the run {other}, and this is {this}: give the same config, seed and fold to resume it, "
-                "or start from its weights with --model.weights"
-            )
+        if self.scores.is_file():
+            return "finished"
+        end = FitEnd.read(self.fit_end)
+        if end and end.ending == "finished":
+            return "trained"
+        if end and end.ending in ("stopped early", "diverged"):
+            return "stopped early"
+        if self.last.is_file():
+            return "interrupted"
+        return "begun" if self.config.is_file() else "new"
 
-    def claim(self, resumes: bool) -> None:
-        """Make sure that training does not overwrite an older run.
+    def saved_config(self) -> dict[str, Any] | None:
+        """Values that the run was made with; None if it has not begun."""
+        return yaml.safe_load(self.config.read_text()) if self.config.is_file() else None
 
-        Raises:
-            UserError: There is one, and it is neither resumed nor to be overwritten.
-        """
-        requeued = any(self.folder.glob("hpc_ckpt_*.ckpt"))  # SLURM stopped it; Lightning goes on by itself
-        if resumes or requeued or not (self.folder / CONFIG).exists():
-            return
-        if not self.overwrite:
-            last = self.folder / "checkpoints" / "last.ckpt"
-            go_on = f"continue it with --ckpt_path {last}, " if last.is_file() else ""
-            raise UserError(
-                f"{self.folder} already holds a run: {go_on}replace it with --run.overwrite true, "
-                "or give this one another --run.strategy NAME or --seed_everything K"
-            )
-        rank_zero_only(shutil.rmtree)(self.folder)
+    def rows(self) -> list[dict[str, float]]:
+        """Rows of metrics.csv, one an epoch, NaN for an empty field; none if the file is missing."""
+        if not self.epochs.is_file():
+            return []
+        with self.epochs.open(newline="") as file:
+            return [
+                {name: float(value) if value else nan for name, value in row.items()} for row in csv.DictReader(file)
+            ]
 
+    def seconds(self) -> float:
+        """Seconds that the epochs took."""
+        return sum(row["epoch_seconds"] for row in self.rows())
 
-def read_checkpoint(path: Path) -> dict[str, Any]:
-    """Load a checkpoint without running any code that may be in it.
-
-    Raises:
-        UserError: The file is not a checkpoint of this project.
-    """
-    try:
-        checkpoint: dict[str, Any] = torch.load(path, map_location="cpu", weights_only=True, mmap=True)
-        checkpoint["hyper_parameters"]["_class_path"]
-    except Exception as error:  # damaged and foreign files raise errors of many types
-        raise UserError(
-            f"{path} is not a checkpoint of `lightning fit`; weights alone go to --model.weights"
-        ) from error
-    return checkpoint
+    def record(self) -> dict[str, Any]:
+        """Content of metrics.json; the run must be finished."""
+        record: dict[str, Any] = json.loads(self.scores.read_text())
+        return record
 
 
-def provenance() -> dict[str, Any]:
-    """The state of the code and the versions of the libraries that made a run."""
-    packages = ("torch", "torchvision", "lightning", "torchmetrics", "timm", "albumentations", "numpy")
-    return {
-        "git_commit": _git("rev-parse", "HEAD"),
-        "git_dirty": bool(_git("status", "--porcelain", "--untracked-files=no")),
-        "versions": {"python": platform.python_version(), **{name: version(name) for name in packages}},
-    }
-
-
-def _git(*arguments: str) -> str | None:
-    here = Path(__file__).parent
-    try:
-        return subprocess.run(["git", *arguments], cwd=here, capture_output=True, text=True, check=True).stdout.strip()
-    except (OSError, subprocess.CalledProcessError):
-        return None
+def fold_of(record: Mapping[str, Any]) -> int:
+    """Fold in the record of a run; version 0.1 wrote it as a text, `fold3`, or empty for fold 0."""
+    return int(record["fold"]) if "fold" in record else int(record["variant"].removeprefix("fold") or 0)

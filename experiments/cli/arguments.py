@@ -1,6 +1,5 @@
-"""What is done to a command line before it is parsed."""
+"""Mistakes in a command line that are seen before the parser is imported."""
 
-import json
 import os
 from collections.abc import Iterable, Iterator, Sequence
 from itertools import pairwise
@@ -9,7 +8,11 @@ from pathlib import Path
 import yaml
 
 from basics.errors import stop
-from experiments.cli.messages import no_config
+
+
+def no_config(path: str) -> str:
+    """What to say where there is no such file."""
+    return f"no config file {path}: --config takes a YAML file, those of this project are in configs/"
 
 
 def check_subcommand(word: str, known: Iterable[str]) -> None:
@@ -40,37 +43,3 @@ def config_names(args: Sequence[str]) -> Iterator[str]:
         if option in ("--config", "-c"):
             yield value
     yield from (arg.removeprefix("--config=") for arg in args if arg.startswith("--config="))
-
-
-def from_checkpoint(args: Sequence[str]) -> list[str]:
-    """Complete `predict --ckpt_path FILE` and the like: what is not typed comes from the run of the checkpoint.
-
-    Args:
-        args: The command line.
-
-    Returns:
-        The same with `--config` of the run's own config.yaml; where that is not beside the checkpoint any more, with
-        `--model` and `--data` as the checkpoint has them.
-    """
-    args = [part for arg in args for part in (arg.split("=", 1) if arg.startswith("--ckpt_path=") else [arg])]
-    typed = {arg.split("=")[0] for arg in args if arg.startswith("-")}
-    path = next((Path(value) for name, value in pairwise(args) if name == "--ckpt_path"), None)
-    if typed & {"--config", "-c"} or path is None or not path.is_file():
-        return args
-    from experiments.runs import CONFIG, read_checkpoint  # torch comes with it
-
-    checkpoint = read_checkpoint(path)
-    data = checkpoint["datamodule_hyper_parameters"]
-    if args[0] == "predict" and "class_names" in data:  # so that the images of training need not be there
-        args = [*args, f"--data.class_names={json.dumps(checkpoint['hyper_parameters']['class_names'])}"]
-    config = path.parent.parent / CONFIG
-    if path.parent.name == "checkpoints" and config.is_file():
-        return [args[0], "--config", str(config), *args[1:]]
-    added = []
-    for option, key in (("--model", "hyper_parameters"), ("--data", "datamodule_hyper_parameters")):
-        derived = {"_instantiator"} | ({"class_names"} if option == "--model" else set())
-        saved = {name: value for name, value in checkpoint[key].items() if name not in derived}
-        whole = {"class_path": saved.pop("_class_path"), "init_args": saved}
-        if option not in typed:
-            added.append(f"{option}={json.dumps(whole)}")
-    return [args[0], *added, *args[1:]]

@@ -1,7 +1,7 @@
 """Reads the folders of finished runs, and refuses to compare what is not comparable."""
 
 import json
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -12,21 +12,11 @@ import yaml
 from numpy.typing import NDArray
 
 from basics.errors import stop
+from experiments.configs import Between, differences
+from experiments.runs import fold_of
+from experiments.studies import in_order
 
 Array = NDArray[Any]
-
-ORDER = ("plain", "frozen", "partial", "full", "gradual", "lpft", "layerdecay")  # others follow by name
-
-# What may differ between two runs of a study: between any two, since it is where and with which seed they ran ...
-ANY_RUN = (
-    *("seed_everything", "run", "ckpt_path", "weights_only", "data.init_args.fold", "data.init_args.root"),
-    *("data.init_args.num_workers", "data.init_args.cache_dir", "data.init_args.predict_folder"),
-    *("data.init_args.download", "model.init_args.cache_gb", "trainer.logger", "trainer.enable_progress_bar"),
-    *("trainer.default_root_dir", "trainer.devices"),
-)
-# ... and between arms only: what an arm is, and the learning rate that suits it.
-ANY_ARM = ("model.init_args.strategy", "model.init_args.lr")
-LENGTH = ("trainer.max_epochs", "trainer.max_steps")  # too, where arms share a cost
 
 
 @dataclass(frozen=True, eq=False)
@@ -99,7 +89,8 @@ def read_runs(root: Path, study: str, strategies: Sequence[str] | None = None) -
             f"no finished run in {root / study}: make some with `lightning fit` and `lightning test`, "
             f"or `make table-{study}`"
         )
-    runs.sort(key=lambda run: (_rank(run.strategy), run.seed, run.fold))
+    order = in_order(list({run.strategy for run in runs}))
+    runs.sort(key=lambda run: (order.index(run.strategy), run.seed, run.fold))
     check_comparable(runs, budget=table.get("budget"))
     return runs
 
@@ -120,7 +111,7 @@ def read_run(folder: Path) -> FinishedRun:
         if cost is None and (path := folder / "cost.json").is_file():
             cost = json.loads(path.read_text())
         study, strategy, seed = metrics["study"], metrics["strategy"], int(metrics["seed"])
-        fold = int((metrics["variant"] or "fold0").removeprefix("fold"))
+        fold = fold_of(metrics)
     except Exception as error:  # of as many types as there are ways to damage a file
         stop(f"{path} cannot be read ({type(error).__name__}: {error}): run `lightning test` again")
     run = FinishedRun(folder, study, strategy, seed, fold, config, metrics, cost, **answers)
@@ -163,8 +154,7 @@ def check_comparable(runs: Sequence[FinishedRun], budget: str | None = None) -> 
     Raises:
         SystemExit: One line names two runs and the key, or the test set, in which they differ.
     """
-    own = ANY_ARM + (LENGTH if budget == "cost" else ())
-    configs = {run.folder: dict(flat(run.config)) for run in runs}
+    between: tuple[Between, ...] = ("arms", "lengths") if budget == "cost" else ("arms",)
     first_of_arm: dict[str, FinishedRun] = {}
     first_of_fold: dict[int, FinishedRun] = {}
     seen: dict[tuple[str, int, int], FinishedRun] = {}
@@ -172,8 +162,8 @@ def check_comparable(runs: Sequence[FinishedRun], budget: str | None = None) -> 
         twin = seen.setdefault((run.strategy, *run.key), run)
         if twin is not run:
             stop(f"{twin.folder} and {run.folder} are both seed {run.seed} of {run.strategy}: remove one of them")
-        _same_config(runs[0], run, configs, without=ANY_RUN + own)
-        _same_config(first_of_arm.setdefault(run.strategy, run), run, configs, without=ANY_RUN)
+        _check_config(runs[0], run, *between)
+        _check_config(first_of_arm.setdefault(run.strategy, run), run)
         other = first_of_fold.setdefault(run.fold, run)
         if not (np.array_equal(run.labels, other.labels) and np.array_equal(run.names, other.names)):
             stop(
@@ -186,33 +176,9 @@ def check_comparable(runs: Sequence[FinishedRun], budget: str | None = None) -> 
             )
 
 
-def _same_config(
-    a: FinishedRun, b: FinishedRun, configs: Mapping[Path, Mapping[str, Any]], without: Sequence[str]
-) -> None:
-    first, second = configs[a.folder], configs[b.folder]
-    for key in sorted(first.keys() | second.keys()):
-        if is_under(key, without):
-            continue
-        if first.get(key, "absent") != second.get(key, "absent"):
-            stop(
-                f"{a.folder} and {b.folder} differ in {key} ({first.get(key, 'absent')} and "
-                f"{second.get(key, 'absent')}): compare runs of one experiment; keep others under another --run.root"
-            )
-
-
-def is_under(key: str, names: Sequence[str]) -> bool:
-    """Whether a key with dots is one of the names, or under one."""
-    return any(key == name or key.startswith(f"{name}.") for name in names)
-
-
-def flat(config: Mapping[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Keys with dots and values of nested mappings."""
-    for key, value in config.items():
-        if isinstance(value, Mapping) and value:
-            yield from flat(value, f"{prefix}{key}.")
-        else:
-            yield prefix + key, value
-
-
-def _rank(strategy: str) -> tuple[int, str]:
-    return (ORDER.index(strategy) if strategy in ORDER else len(ORDER)), strategy
+def _check_config(first: FinishedRun, second: FinishedRun, *between: Between) -> None:
+    for found in differences(first.config, second.config, "repetitions", *between):
+        stop(
+            f"{first.folder} and {second.folder} differ in {found.key} ({found.first} and {found.second}): compare "
+            "runs of one experiment; keep others under another --run.root"
+        )

@@ -5,8 +5,7 @@ open excludes both sources of chance: test images and seeds. The evidence has th
 """
 
 import itertools
-from collections.abc import Callable, Sequence
-from functools import partial
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
@@ -14,6 +13,7 @@ import numpy as np
 from experiments.report.words import signed
 from experiments.results import statistics
 from experiments.results.comparison import Comparison
+from experiments.studies import study_of
 
 Answer = tuple[str, str]  # verdict and evidence
 
@@ -28,9 +28,9 @@ def check(study: str, found: Comparison) -> list[dict[str, str]]:
         `{"statement", "verdict", "evidence"}` of each.
     """
     checked = []
-    for statement, question in STATEMENTS.get(study, ()):
-        verdict, evidence = question(found)
-        checked.append({"statement": statement, "verdict": verdict, "evidence": evidence})
+    for statement in study_of(study).statements:
+        verdict, evidence = QUESTIONS[statement.question](found, **statement.arguments)
+        checked.append({"statement": statement.text, "verdict": verdict, "evidence": evidence})
     return checked
 
 
@@ -161,33 +161,10 @@ def _p(value: float) -> str:
     return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
 
 
-Statement = tuple[str, Callable[[Comparison], Answer]]
-
-TRANSFER: list[Statement] = [
-    ("frozen < partial < full in macro-F1", partial(ordered, arms=("frozen", "partial", "full"))),
-    (
-        "partial gives most of the gain of full over frozen",
-        partial(most_of_the_gain, low="frozen", middle="partial", high="full"),
-    ),
-    ("full helps the minority classes more than the others", partial(helps_most, low="frozen", high="full")),
-]
-STATEMENTS: dict[str, list[Statement]] = {
-    "fashion": [
-        (
-            "Shirt and T-shirt/top are each other's most frequent confusion",
-            partial(confused, first="Shirt", second="T-shirt/top"),
-        ),
-    ],
-    "deepweeds": [*TRANSFER, ("Negative is the hardest class", partial(hardest, name="Negative"))],
-    "fer": [
-        *TRANSFER,
-        (
-            "full helps Disgust, the rarest class, more than the others",
-            partial(helps_most, low="frozen", high="full", favoured="Disgust"),
-        ),
-        *(
-            (f"{a} and {b} are each other's most frequent confusion", partial(confused, first=a, second=b))
-            for a, b in (("Fear", "Surprise"), ("Angry", "Disgust"))
-        ),
-    ],
+QUESTIONS: Mapping[str, Callable[..., Answer]] = {
+    "ordered": ordered,
+    "most_of_the_gain": most_of_the_gain,
+    "helps_most": helps_most,
+    "hardest": hardest,
+    "confused": confused,
 }

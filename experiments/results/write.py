@@ -11,9 +11,10 @@ from typing import Any
 
 from basics.errors import stop
 from basics.files import write_file
+from experiments.configs import MAY_DIFFER, flat, is_under
 from experiments.results import hypotheses, statistics, tables
 from experiments.results.comparison import Comparison
-from experiments.results.finished_runs import ANY_ARM, ANY_RUN, FinishedRun, flat, is_under, read_runs, read_table
+from experiments.results.finished_runs import FinishedRun, read_runs, read_table
 
 SCORES = ("accuracy", "precision_macro", "recall_macro", "f1_macro", "ece")
 SCHEMA = Path(__file__).with_name("results.schema.json")
@@ -142,7 +143,8 @@ def _cost(ledgers: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] | None:
 
 
 def _provenance(study: str, runs: Sequence[FinishedRun], root: Path, found: Comparison) -> dict[str, Any]:
-    configs = [{key: value for key, value in flat(run.config) if not is_under(key, ANY_RUN + ANY_ARM)} for run in runs]
+    own = [key for kind in ("runs", "repetitions", "arms") for key in MAY_DIFFER[kind]]
+    configs = [{key: value for key, value in flat(run.config) if not is_under(key, own)} for run in runs]
     shared = {key: value for key, value in configs[0].items() if all(c.get(key, ...) == value for c in configs)}
     fingerprints = {str(fold): own[0].metrics["data_fingerprint"] for fold, own in found.folds.items()}
     return {

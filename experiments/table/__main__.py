@@ -10,18 +10,19 @@ import signal
 import sys
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
-from functools import partial
+from math import isnan
 from pathlib import Path
 from typing import Any, NoReturn
 
 from basics.errors import stop
 from basics.files import write_file
 from basics.names import MONITOR
+from experiments.configs import look_up
+from experiments.studies import study_of
 from experiments.table import budget, launchers
-from experiments.table.asked import asked, look_up
-from experiments.table.cells import BUSY, Cell, config_of
-from experiments.table.checks import check_command, check_forgotten, check_values
-from experiments.table.progress import Board, Clock, print_plan
+from experiments.table.cells import BUSY, FOLD, LR, Cell
+from experiments.table.checks import check_command, check_values
+from experiments.table.progress import Board, Clock, print_cells
 
 AGAIN = "the same command goes on from here"
 
@@ -38,8 +39,9 @@ class Parser(argparse.ArgumentParser):
 def main(args: Sequence[str] | None = None) -> None:
     """Run a table; exit code 1 if a run failed, 2 for a mistake in the command, 130 when interrupted."""
     args = list(sys.argv[1:] if args is None else args)
-    place = args.index("--") if "--" in args else len(args)
-    given, overrides = parse(args[:place]), tuple(args[place + 1 :])
+    end = args.index("--") if "--" in args else len(args)
+    given = parse(args[:end])
+    overrides = tuple(args[end + 1 :])
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with quiet_plans():
@@ -71,11 +73,9 @@ def parse(args: Sequence[str]) -> argparse.Namespace:
     """The table's own options."""
     parser = Parser("experiments.table", description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--study", required=True, help="fashion, deepweeds, fer: configs/<study>_<strategy>.yaml")
-    parser.add_argument("--strategies", type=_names, required=True, help="the arms, with commas between them")
-    parser.add_argument("--seeds", type=_whole_numbers, default=[0, 1, 2], help="0,1,2 if not given")
-    parser.add_argument(
-        "--folds", type=_whole_numbers, default=[None], help="of data with folds; otherwise the config's"
-    )
+    parser.add_argument("--strategies", type=_names, help="arms, with commas between them; all if not given")
+    parser.add_argument("--seeds", type=_whole_numbers, help="0,1,2 if not given; those of the study")
+    parser.add_argument("--folds", type=_whole_numbers, help="folds of the data; those of the study if not given")
     parser.add_argument("--budget", choices=("epochs", "steps", "cost"), default="epochs", help="what all arms share")
     parser.add_argument("--lr-trials", type=int, default=0, metavar="K", help="try K learning rates for each arm")
     parser.add_argument("--root", type=Path, default=Path("runs"), help="of all runs")
@@ -84,7 +84,12 @@ def parse(args: Sequence[str]) -> argparse.Namespace:
     parser.add_argument("--address", default="auto", help="of a Ray cluster")
     parser.add_argument("--jobs", type=int, metavar="N", help="runs at once; otherwise one a GPU, or one")
     parser.add_argument("--plan", action="store_true", help="show the runs and what they cost; run nothing")
-    return parser.parse_args(args)
+    given = parser.parse_args(args)
+    study = study_of(given.study)
+    given.strategies = given.strategies or study.arms
+    given.seeds = given.seeds or list(study.seeds)
+    given.folds = given.folds or list(study.folds)
+    return given
 
 
 def _names(text: str) -> list[str]:
@@ -98,23 +103,21 @@ def _whole_numbers(text: str) -> list[int]:
 def run_table(given: argparse.Namespace, overrides: tuple[str, ...]) -> int:
     """Trials, then runs, then results; gives the exit code."""
     check_command(given, overrides)
-    wanted = {name: asked(["--config", config_of(given.study, name), *overrides]) for name in given.strategies}
-    if given.folds != [None] and any(look_up(tree, "data.fold") is None for tree in wanted.values()):
+    arms = {
+        arm: budget.read_arm(("--config", str(study_of(given.study).config(arm)), *overrides))
+        for arm in given.strategies
+    }
+    configs = {arm: config for arm, (config, _) in arms.items()}
+    if given.folds != [0] and any(look_up(config, FOLD) is None for config in configs.values()):
         stop(f"--folds: the data of {given.study} has no folds")
-    number = budget.check_budget(given.budget, wanted)
-    shared, costs = share(given, overrides, number)
-    trials, finals = cells_of(given, shared, wanted)
+    configs, costs = budget.within_budget(given.budget, configs, {arm: cost for arm, (_, cost) in arms.items()})
+    trials, finals = cells_of(given, overrides, configs)
     cells = [*trials, *finals]
     check_values(cells)
-    check_forgotten(given, cells)
     if given.plan:
-        print_plan(cells, Clock(costs, finished(cells)), costs)
+        print_cells(cells, Clock(costs, finished(cells)), costs)
         return 0
-    record = {name: vars(given)[name] for name in ("study", "strategies", "seeds", "folds", "budget", "lr_trials")}
-    epochs = {name: look_up(asked(shared[name]), "trainer.max_epochs") for name in given.strategies}
-    steps = number if given.budget == "steps" else None
-    record |= {"epochs": epochs, "max_steps": steps, "cost": costs, "overrides": list(overrides)}
-    write_json(given.root / given.study / "table.json", record)
+    write_record(given, overrides, configs, costs)
 
     with Board(cells, Clock(costs, finished(cells))) as board:
         work(given, trials, board)
@@ -128,50 +131,40 @@ def run_table(given: argparse.Namespace, overrides: tuple[str, ...]) -> int:
     return close(given, board, finals)
 
 
-def share(
-    given: argparse.Namespace, overrides: tuple[str, ...], number: int
-) -> tuple[dict[str, tuple[str, ...]], dict[str, float]]:
-    """By strategy: its options, with what the budget makes of them, and the cost of a run in epochs of full training.
-
-    Args:
-        given: The table's options.
-        overrides: Those after `--`.
-        number: Epochs or steps of the budget.
-    """
-    shared, costs = {}, {}
-    for name in given.strategies:
-        own = ("--config", config_of(given.study, name), *overrides)
-        epochs = look_up(asked(own), "trainer.max_epochs")
-        extra: tuple[str, ...] = ()
-        if given.budget == "steps":  # the plan counts in epochs, and they must not end a run before its steps
-            epochs = epochs if isinstance(epochs, int) and epochs > 0 else 20
-            arm = budget.read_arm((*own, "--trainer.max_epochs", str(epochs)))
-            extra = ("--trainer.max_epochs", "-1")
-        else:
-            arm = budget.read_arm(own)
-        if given.budget == "cost":
-            epochs = number if name == budget.REFERENCE else budget.epochs_at_cost(arm, number)
-            extra = ("--trainer.max_epochs", str(epochs))
-        shared[name], costs[name] = (*own, *extra), arm.cost(epochs)
-    return shared, costs
+def write_record(
+    given: argparse.Namespace,
+    overrides: Sequence[str],
+    configs: Mapping[str, Mapping[str, Any]],
+    costs: Mapping[str, float],
+) -> None:
+    """Write table.json: which runs the table has, and what they share."""
+    names = ("study", "strategies", "seeds", "folds", "budget", "lr_trials")
+    steps = look_up(configs[given.strategies[0]], "trainer.max_steps") if given.budget == "steps" else None
+    record = {name: vars(given)[name] for name in names} | {
+        "epochs": {arm: look_up(config, "trainer.max_epochs") for arm, config in configs.items()},
+        "max_steps": steps,
+        "cost": costs,
+        "overrides": list(overrides),
+    }
+    write_json(given.root / given.study / "table.json", record)
 
 
 def cells_of(
-    given: argparse.Namespace, shared: Mapping[str, tuple[str, ...]], wanted: Mapping[str, Any]
+    given: argparse.Namespace, overrides: tuple[str, ...], configs: Mapping[str, Mapping[str, Any]]
 ) -> tuple[list[Cell], list[Cell]]:
     """Trials and final runs, seed by seed, so that a table that is not finished has something of each arm."""
-    cell = partial(Cell, given.study, root=given.root)
+
+    def cell(arm: str, seed: int, fold: int, trial: str | None = None) -> Cell:
+        length = ("--trainer.max_epochs", str(look_up(configs[arm], "trainer.max_epochs")))
+        own = (*overrides, *(() if given.budget == "epochs" else length))
+        return Cell(given.study, arm, seed, fold, given.root, own, trial, configs[arm])
+
     trials = [
-        cell(strategy=name, seed=given.seeds[0], fold=given.folds[0], overrides=shared[name][2:], trial=lr)
-        for name in given.strategies
-        for lr in budget.learning_rates(float(look_up(wanted[name], "model.lr") or 1e-3), given.lr_trials)
+        cell(arm, given.seeds[0], given.folds[0], lr)
+        for arm in given.strategies
+        for lr in budget.learning_rates(float(look_up(configs[arm], LR)), given.lr_trials)
     ]
-    finals = [
-        cell(strategy=name, seed=seed, fold=fold, overrides=shared[name][2:])
-        for fold in given.folds
-        for seed in given.seeds
-        for name in given.strategies
-    ]
+    finals = [cell(arm, seed, fold) for fold in given.folds for seed in given.seeds for arm in given.strategies]
     return trials, finals
 
 
@@ -205,12 +198,20 @@ def choose(given: argparse.Namespace, trials: Sequence[Cell]) -> dict[str, str]:
         own = {cell.trial: cell for cell in trials if cell.strategy == name and cell.trial}
         if any(cell.state() != "finished" for cell in own.values()):
             continue
-        scores = {lr: max(float(row[MONITOR]) for row in cell.rows() if row.get(MONITOR)) for lr, cell in own.items()}
+        scores = {lr: best_score(cell) for lr, cell in own.items()}
         chosen[name] = max(scores, key=scores.__getitem__)
-        tried = [{"lr": float(lr), "val_f1_macro": scores[lr], "folder": str(cell.folder)} for lr, cell in own.items()]
+        tried = [
+            {"lr": float(lr), "val_f1_macro": scores[lr], "folder": str(cell.run.path)} for lr, cell in own.items()
+        ]
         record = {"lr": float(chosen[name]), "trials": tried}
         write_json(given.root / "lr_trials" / given.study / f"{name}.json", record)
     return chosen
+
+
+def best_score(cell: Cell) -> float:
+    """Best validation score of a run; epochs without a validation have none."""
+    scores = [row[MONITOR] for row in cell.run.rows() if MONITOR in row]
+    return max(score for score in scores if not isnan(score))
 
 
 def write_json(path: Path, record: Mapping[str, Any]) -> None:

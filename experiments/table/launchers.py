@@ -126,7 +126,7 @@ def on_ray(cells: Sequence[Cell], jobs: int | None = None, address: str = "auto"
             if log is not None:
                 write_file(cell.log, log)
             if packed is not None:
-                unpack(packed, cell.folder)
+                unpack(packed, cell.run.path)
             yield cell, code
     finally:
         for reference in tasks:
@@ -152,7 +152,7 @@ def ray_task(cell: Cell, token: Path) -> tuple[int, bytes | None, bytes | None]:
     code = run_cell(cell)
     if token.is_file():
         return code, None, None
-    return code, cell.log.read_bytes(), None if code else pack(cell.folder)
+    return code, cell.log.read_bytes(), None if code else pack(cell.run.path)
 
 
 def pack(folder: Path) -> bytes:
@@ -189,17 +189,17 @@ def on_slurm(cells: Sequence[Cell], jobs: int | None = None, cluster: str = "slu
     known: dict[str, str] = json.loads(record.read_text()) if record.is_file() else {}
     queued, failed, new = [], [], []
     for cell in cells:
-        job = known.get(str(cell.folder))
+        job = known.get(str(cell.run.path))
         if job is None:
             new.append(cell)
         elif executor._executor.job_class(folder, job).done():
-            del known[str(cell.folder)]  # the next call submits it anew
+            del known[str(cell.run.path)]  # the next call submits it anew
             failed.append(cell)
         else:
             queued.append(job)
     if new:
         submitted = executor.map_array(SlurmJob(), new)
-        known |= {str(cell.folder): job.job_id for cell, job in zip(new, submitted, strict=True)}
+        known |= {str(cell.run.path): job.job_id for cell, job in zip(new, submitted, strict=True)}
         print("submitted " + ", ".join(f"{job.job_id} ({cell.name})" for cell, job in zip(new, submitted, strict=True)))
     if queued:
         print(f"in the queue already: {', '.join(queued)}")

@@ -1,3 +1,5 @@
+"""What a table prints while it runs, and how long it still takes."""
+
 import sys
 import time
 from collections.abc import Mapping, Sequence
@@ -20,7 +22,7 @@ class Clock:
     """
 
     def __init__(self, costs: Mapping[str, float], finished: Sequence[Cell]) -> None:
-        self.costs, self.known = costs, {cell: cell.seconds() for cell in finished}
+        self.costs, self.known = costs, {cell: cell.run.seconds() for cell in finished}
 
     def seconds(self, strategy: str) -> float | None:
         """Of one run; None as long as nothing is finished."""
@@ -132,14 +134,14 @@ def duration(seconds: float) -> str:
     return f"{seconds / 60:.0f} min" if seconds < 5400 else f"{seconds / 3600:.1f} h"
 
 
-def print_plan(cells: Sequence[Cell], clock: Clock, costs: Mapping[str, float]) -> None:
+def print_cells(cells: Sequence[Cell], clock: Clock, costs: Mapping[str, float]) -> None:
     """Show each run, how far it is, and what it costs."""
     table = Table("run", "state")
     for column in ("cost", "seconds"):
         table.add_column(column, justify="right")
     for cell in cells:
-        seconds = cell.seconds() if cell.state() == "finished" else clock.seconds(cell.strategy)
-        name = cell.name if cell.trial is None else f"lr_trials/{cell.name}"
+        seconds = cell.run.seconds() if cell.state() == "finished" else clock.seconds(cell.strategy)
+        name = cell.run.path.relative_to(cell.root).as_posix()
         table.add_row(name, cell.state(), f"{costs[cell.strategy]:.1f}", "" if seconds is None else f"{seconds:.0f}")
     left = [cell for cell in cells if cell.state() != "finished"]
     seconds = clock.left(left, {})

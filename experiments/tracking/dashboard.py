@@ -10,15 +10,18 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import datamodules
 from basics.errors import stop
 from basics.files import write_file
 from basics.names import MONITOR
-from datamodules import FER2013, DeepWeeds, FashionMNIST
+from experiments.studies import STUDIES
 from experiments.tracking.wandb_logger import PROJECT, logged_in
 
 TITLE = "Comparison of fine-tuning strategies"
 VIEW = "finetunecompare"  # the workspace's name in its address, by which it is found again
-STUDIES: Mapping[str, Sequence[str]] = {data.study: data.class_names for data in (FashionMNIST, DeepWeeds, FER2013)}
+CLASSES: Mapping[str, Sequence[str]] = {
+    name: getattr(datamodules, study.data).class_names for name, study in STUDIES.items()
+}
 # Runs that have read the test: trials of learning rates and runs that are not finished are not part of a comparison.
 FINAL = "SummaryMetric('test/f1_macro') >= 0"
 COLUMNS = (*(f"config:{name}.value" for name in ("study", "strategy", "seed", "fold")), "summary:test/f1_macro")
@@ -86,7 +89,7 @@ def workspace(entity: str, project: str) -> Any:
     import wandb_workspaces.workspaces as ws
 
     sections = {"Curves": curves(), "Scores and cost": costs(), "Confusion matrices": confusion_matrices()}
-    sections |= {f"F1 by class: {study}": class_bars(names) for study, names in STUDIES.items()}
+    sections |= {f"F1 by class: {study}": class_bars(names) for study, names in CLASSES.items()}
     made = ws.Workspace(
         entity=entity,
         project=project,
@@ -112,7 +115,7 @@ def report(entity: str, project: str) -> Any:
     import wandb_workspaces.reports.v2 as wr
 
     blocks: list[Any] = [wr.TableOfContents()]
-    for study, class_names in STUDIES.items():
+    for study, class_names in CLASSES.items():
         runs = {
             "entity": entity,
             "project": project,

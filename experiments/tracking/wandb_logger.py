@@ -1,7 +1,8 @@
+"""The W&B logger of a run, and what goes with it."""
+
 import importlib.util
 import json
 import os
-import re
 import sys
 from collections.abc import Iterable
 from pathlib import Path
@@ -9,59 +10,50 @@ from pathlib import Path
 from lightning.pytorch.loggers import Logger, WandbLogger
 from lightning.pytorch.utilities import rank_zero_info, rank_zero_only
 
-from experiments.runs import Run
+from experiments.runs import RunFolder
 
 PROJECT = "finetune-compare"
-WANDB_ID = Path("wandb", "id")  # below the run's folder; written when training starts
 
 
-def wandb_logger(run: Run) -> WandbLogger | bool:
+def wandb_logger(run: RunFolder) -> WandbLogger | bool:
     """A W&B run whose group, job type, name and config let a dashboard compare arms at once.
 
     Without a login it records offline and says how to upload; without wandb the run's own files are the record.
     The test's part of the run has the names in its config too: the two may be uploaded apart from each other.
 
     Args:
-        run: With its folder; the W&B id is kept there, so that a resumed or tested run stays one run.
+        run: Folder of the run; it keeps the W&B id, so that a resumed or tested run stays one run.
     """
     if importlib.util.find_spec("wandb") is None:
         rank_zero_info("wandb is not installed: metrics.csv and metrics.json in the run's folder are the record")
         return False
     mode = os.environ.get("WANDB_MODE", "online" if logged_in() else "offline")
-    identity = run.folder / WANDB_ID
     if mode in ("offline", "dryrun"):
-        rank_zero_info(f"W&B records offline; to upload: wandb login && wandb sync {run.folder}/wandb/offline-run-*")
+        rank_zero_info(f"W&B records offline; to upload: wandb login && wandb sync {run.path}/wandb/offline-run-*")
     os.environ.setdefault("WANDB_SILENT", "true")
     return WandbLogger(
         project=os.environ.get("WANDB_PROJECT", PROJECT),
         group=run.study,
         job_type=run.strategy,
-        name=f"{run.study}/{run.strategy}/{run.seed_name}",
-        id=identity.read_text() if identity.is_file() else None,
-        config={"study": run.study, "strategy": run.strategy, **_numbers(run.seed_name)},
-        save_dir=run.folder,
+        name=run.name,
+        id=run.wandb_id.read_text() if run.wandb_id.is_file() else None,
+        config={"study": run.study, "strategy": run.strategy, "seed": run.seed, "fold": run.fold},
+        save_dir=run.path,
         offline=mode in ("offline", "dryrun"),
     )
 
 
-def _numbers(seed_name: str) -> dict[str, int]:
-    """Seed and fold of a run called seed0 or seed0-fold2; data sets without folds have fold 0."""
-    found = re.match(r"seed(\d+)(?:-fold(\d+))?", seed_name)
-    return {"seed": int(found[1]), "fold": int(found[2] or 0)} if found else {}  # --seed_everything false has none
-
-
 @rank_zero_only
-def log_cost(loggers: Iterable[Logger], folder: Path) -> None:
+def log_cost(loggers: Iterable[Logger], run: RunFolder) -> None:
     """Give W&B what training has cost: cost/trainable (parameters), cost/flops and cost/seconds, as summary values.
 
     Args:
-        loggers: The trainer's.
-        folder: The run's, with cost.json; without it there is nothing to log.
+        loggers: Loggers of the trainer.
+        run: Folder of the run; without cost.json there is nothing to log.
     """
-    path = folder / "cost.json"
-    if not path.is_file():
+    if not run.cost.is_file():
         return
-    total = json.loads(path.read_text())["total"]
+    total = json.loads(run.cost.read_text())["total"]
     cost = {
         "cost/trainable": total["trainable"],
         "cost/flops": total["forward_flops"] + total["backward_flops"],

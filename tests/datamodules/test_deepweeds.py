@@ -89,9 +89,9 @@ def test_a_fold_that_does_not_exist_is_refused(sample_root, fold):
         DeepWeeds(root=str(sample_root), fold=fold)
 
 
-def test_folds_have_variants_of_their_own_and_fingerprints(sample_root, cache):
+def test_folds_have_numbers_and_fingerprints_of_their_own(sample_root, cache):
     modules = [load(sample_root, fold, cache_dir=cache) for fold in range(5)]
-    assert [module.variant for module in modules] == ["", "fold1", "fold2", "fold3", "fold4"]
+    assert [module.fold for module in modules] == [0, 1, 2, 3, 4]
     assert len({module.fingerprint for module in modules}) == 5
 
 

@@ -127,5 +127,5 @@ def test_scores_of_an_epoch_without_validation_are_empty(lightning, tiny_transfe
 
 
 def test_images_of_another_shape_than_the_networks(fails, tiny):
-    line = fails("fit", "--config", "configs/fashion_cnn.yaml", *tiny, "--data.image_size", 32)
+    line = fails("fit", "--config", "configs/fashion_plain.yaml", *tiny, "--data.image_size", 32)
     assert line.endswith("made for 1 x 28 x 28: pass --model.in_channels 1 --model.image_size 32")

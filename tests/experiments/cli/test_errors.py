@@ -111,11 +111,11 @@ def test_missing_weights(fails, tiny_transfer, tmp_path):
 
 
 def test_a_test_without_a_checkpoint(fails, tiny):
-    assert "test needs --ckpt_path" in fails("test", "--config", "configs/fashion_cnn.yaml", *tiny)
+    assert "test needs --ckpt_path" in fails("test", "--config", "configs/fashion_plain.yaml", *tiny)
 
 
 def test_a_second_run_never_overwrites_the_first_silently(fails, lightning, tiny, tmp_path):
-    fit = ["fit", "--config", "configs/fashion_cnn.yaml", *tiny]
+    fit = ["fit", "--config", "configs/fashion_plain.yaml", *tiny]
     lightning(*fit)
     config = tmp_path / "runs/fashion/plain/seed0/config.yaml"
     first = config.stat().st_mtime_ns

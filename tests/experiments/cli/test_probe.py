@@ -20,5 +20,5 @@ def test_every_stage_is_scored_from_one_pass(lightning, tiny_transfer, capsys, m
 
 
 def test_a_network_from_scratch_has_nothing_to_probe(fails, tiny):
-    line = fails("probe", "--config", "configs/fashion_cnn.yaml", *tiny)
+    line = fails("probe", "--config", "configs/fashion_plain.yaml", *tiny)
     assert "probe is for a pretrained network" in line

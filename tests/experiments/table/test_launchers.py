@@ -8,6 +8,7 @@ import pytest
 from experiments.table import cells, launchers
 from experiments.table.cells import Cell, run_cell
 from experiments.table.launchers import local, on_ray, on_slurm, pack, ray_task, unpack
+from tests.experiments.table.plain import plain_config
 
 ROOT = Path(__file__).parents[3]
 FAKE = str(Path(__file__).with_name("fake_lightning.py"))
@@ -22,7 +23,10 @@ def _fake(monkeypatch):
 
 @pytest.fixture
 def three(tmp_path):
-    return [Cell("fer", "full", seed, root=tmp_path) for seed in range(3)]
+    return [
+        Cell("fer", "full", seed, root=tmp_path, arm_config=plain_config(["--config", "configs/fer_full.yaml"]))
+        for seed in range(3)
+    ]
 
 
 def test_so_many_run_at_once_as_jobs_says(three, monkeypatch):
@@ -58,25 +62,25 @@ def test_a_folder_comes_back_whole_and_without_the_last_checkpoint(three, tmp_pa
     assert ray_task(cell, token) == (0, None, None)
     code, log, packed = ray_task(cell, tmp_path / "not here")
     assert code == 0
-    assert b"test it once" in log
-    old = cell.folder / "old.txt"
+    assert b"trained" in log
+    old = cell.run.path / "old.txt"
     old.write_text("")
-    unpack(packed, cell.folder)
+    unpack(packed, cell.run.path)
     assert cell.state() == "finished"
-    assert (cell.folder / "checkpoints").is_dir()
-    assert not (cell.folder / "checkpoints/last.ckpt").exists()
+    assert (cell.run.path / "checkpoints").is_dir()
+    assert not (cell.run.path / "checkpoints/last.ckpt").exists()
     assert not old.exists()
-    assert [path.name for path in cell.folder.parent.iterdir()] == ["seed0"]
+    assert [path.name for path in cell.run.path.parent.iterdir()] == ["seed0"]
 
 
 def test_half_a_folder_replaces_nothing(three):
     cell = three[0]
     run_cell(cell)
-    (cell.folder / "checkpoints/best.ckpt").write_bytes(b"x" * 100_000)
+    (cell.run.path / "checkpoints/best.ckpt").write_bytes(b"x" * 100_000)
     with pytest.raises(tarfile.ReadError):
-        unpack(pack(cell.folder)[:50_000], cell.folder)
+        unpack(pack(cell.run.path)[:50_000], cell.run.path)
     assert cell.state() == "finished"
-    assert [path.name for path in cell.folder.parent.iterdir()] == ["seed0"]
+    assert [path.name for path in cell.run.path.parent.iterdir()] == ["seed0"]
 
 
 def test_a_package_that_is_not_installed_is_one_line(three, monkeypatch, capsys):
@@ -99,12 +103,12 @@ def test_a_local_ray_cluster_runs_cells_and_brings_them_back(three, tmp_path, mo
     try:
         ends = {cell: code for cell, code in on_ray(three, jobs=2) if code is not None}
         assert [ends[cell] for cell in three] == [0, 1, 0]
-        assert (three[0].folder / "checkpoints/last.ckpt").exists(), "the driver sees the folder"
+        assert (three[0].run.path / "checkpoints/last.ckpt").exists(), "the driver sees the folder"
         (tmp_path / "trouble.json").unlink()
         monkeypatch.setattr(launchers, "ray_task", fake_blind_ray_task)
         assert [code for _, code in on_ray(three[1:2]) if code is not None] == [0]
         assert three[1].state() == "finished"
-        assert not (three[1].folder / "checkpoints/last.ckpt").exists(), "the folder has travelled"
+        assert not (three[1].run.path / "checkpoints/last.ckpt").exists(), "the folder has travelled"
     finally:
         ray.shutdown()
     assert not list((tmp_path / "logs").glob("ray-*"))

@@ -14,7 +14,8 @@ import pytest
 from classification import Phase
 from experiments.table import __main__ as table
 from experiments.table import budget, cells
-from experiments.table.budget import Arm
+from experiments.table.budget import ArmCost
+from tests.experiments.table.plain import plain_config
 
 ROOT = Path(__file__).parents[3]
 
@@ -36,7 +37,12 @@ def run(monkeypatch, tmp_path, capsys, written):
     monkeypatch.setenv("PYTHONPATH", str(ROOT))
     monkeypatch.setattr(cells, "LIGHTNING", (sys.executable, str(Path(__file__).with_name("fake_lightning.py"))))
     monkeypatch.setattr(
-        budget, "read_arm", lambda options: Arm([Phase({"head": 1.0})], [0.5 if "frozen" in options[1] else 1.0])
+        budget,
+        "read_arm",
+        lambda options: (
+            plain_config(options),
+            ArmCost([Phase({"head": 1.0})], [0.5 if "frozen" in options[1] else 1.0]),
+        ),
     )
 
     def table_(*args):
@@ -76,7 +82,7 @@ def test_a_half_finished_table_goes_on_where_it_was(run, tmp_path):
     before = [(path.stat().st_ino, path.stat().st_mtime_ns) for path in done]
     for arm in ("frozen", "full"):
         (tmp_path / f"fer/{arm}/seed1/metrics.json").unlink()
-    (tmp_path / "fer/full/seed1" / cells.FIT_DONE).unlink()
+    (tmp_path / "fer/full/seed1/fit.json").unlink()
     (tmp_path / "calls.txt").unlink()
     _, shown = run("--seeds", "0,1,2", "--plan")
     for state, count in {"finished": 2, "trained": 1, "interrupted": 1, "new": 2}.items():
@@ -116,7 +122,7 @@ def test_runs_of_other_values_are_refused_before_anything_runs(run, tmp_path):
     line = f"error: {tmp_path}/fer/frozen/seed0 has model.lr 0.5, and this table asks for 0.25: pass another --root"
     assert said.err.startswith(line)
     assert said.err.count("\n") == 1
-    code, said = run("--seeds", "0", "--", "--model.lr", "0.5", "--config", "configs/debug/fast.yaml")
+    code, said = run("--seeds", "0", "--", "--model.lr", "0.5", "--config", "{trainer: {max_epochs: 5}}")
     assert "has trainer.max_epochs 20, and this table asks for 5" in said.err
     assert calls(tmp_path) == before
 
@@ -126,7 +132,7 @@ def test_runs_with_what_was_asked_before_and_is_not_now_are_refused(run):
     assert run("--seeds", "0", "--", "--data.split_seed", "5")[0] == 0
     code, said = run("--seeds", "0")
     assert code == 2
-    assert "has data.split_seed 5, and this table, which does not name it, asks for its default: pass" in said.err
+    assert "has data.split_seed 5, and this table asks for 0: pass" in said.err
 
 
 def test_inline_overlays_count(run, tmp_path):
@@ -227,16 +233,12 @@ def test_a_wrong_option_of_lightning_stops_the_table_at_once(run, tmp_path, monk
 def test_a_signal_ends_the_runs_and_says_how_to_go_on(run, tmp_path):
     (tmp_path / "trouble.json").write_text('{"fer/full/seed0": "hang"}')
     code = f"""
-import sys, types
-files = types.ModuleType("files")  # the real one imports torch
-files.write_file = lambda path, content: path.parent.mkdir(parents=True) or path.write_text(content)
-sys.modules |= {{"callbacks": types.ModuleType("callbacks"), "callbacks.files": files}}
 from experiments.table import __main__ as table
 from experiments.table import budget, cells, launchers
-from experiments.table.budget import Arm
-class Phase: until = None
-Arm.cost = lambda self, epochs: epochs
-budget.read_arm = lambda options: Arm([Phase], [1.0])
+from experiments.table.budget import ArmCost
+from tests.experiments.table.plain import plain_config
+ArmCost.total = lambda self, epochs: epochs  # the real one imports torch
+budget.read_arm = lambda options: (plain_config(options), ArmCost([], [1.0]))
 launchers._places = lambda jobs: [{{}}]
 cells.LIGHTNING = {cells.LIGHTNING!r}
 table.main(["--study", "fer", "--strategies", "full,frozen", "--seeds", "0", "--root", {str(tmp_path)!r}])

@@ -36,7 +36,7 @@ def test_an_offline_run_has_the_names_every_epoch_and_the_scores_of_the_test(
 ):
     args = [arg for arg in tiny if arg not in ("--trainer.logger", "false")]
     args.remove("--trainer.enable_progress_bar")
-    lightning("fit", "--config", "configs/fashion_cnn.yaml", *args, "--trainer.max_epochs", 2, "--seed_everything", 3)
+    lightning("fit", "--config", "configs/fashion_plain.yaml", *args, "--trainer.max_epochs", 2, "--seed_everything", 3)
     folder = tmp_path / "runs/fashion/plain/seed3"
     assert f"wandb sync {folder}/wandb/offline-run-*" in caplog.text
     (path,) = folder.glob("wandb/offline-run-*/run-*.wandb")
