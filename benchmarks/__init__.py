@@ -1,0 +1,1 @@
+"""Measurements: speed against what a user would write, cost of an epoch, correctness of the peers."""

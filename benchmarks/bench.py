@@ -1,7 +1,7 @@
-"""This project against what a user would run instead: `python -m benchmarks.bench` measures and writes results.json.
+"""Speed of this project against what a user would write instead: `python -m benchmarks.bench` writes results.json.
 
-Machines are noisy: the two sides of a row take turns, at least five times, and a row is the ratio of their medians
-with its spread. `--check` measures a part quickly and compares it with the committed file.
+Machines are noisy. Therefore the two sides of a row take turns, at least five times, and a row holds the ratio of their
+medians with its spread. `--check` measures a part quickly and compares it with the committed file.
 """
 
 import argparse
@@ -12,24 +12,25 @@ from collections.abc import Iterator, Sequence
 from dataclasses import replace
 from pathlib import Path
 
+from basics.blocks import replace_block
 from basics.errors import stop
-from benchmarks.measure import Row, fallen, merge, read_rows, replace_block, summarise, table, write_rows
+from benchmarks.measure import Row, fallen, merge, read_rows, summarise, table, write_rows
 from benchmarks.rows import GROUPS, Place, make_scratch
 from benchmarks.specs import QUICK, SPECS
 
 RESULTS = Path(__file__).with_name("results.json")
-README = Path("README.md")
+# Files below the data folder that a row needs, by the beginning of its name; every other row needs FER2013.
 NEEDS = {"fashion": "FashionMNIST/raw", "loop_overhead": "FashionMNIST/raw", "deepweeds": "deepweeds/images"}
 
 
 def data_of(row: str) -> str:
-    """The folder or file of the data set that a row needs."""
+    """Find the folder or file of the data set that a row needs."""
     names = [path for prefix, path in NEEDS.items() if row.startswith(prefix)]
     return names[0] if names else "fer2013/fer2013.csv"
 
 
 def require(root: Path, rows: Sequence[str]) -> None:
-    """Stop with one line where the peers' packages or the data of a row are missing."""
+    """Stop with one line if the peers' packages or the data of a row are missing."""
     if importlib.util.find_spec("pandas") is None:
         stop("no pandas: the peers need the extra `bench`, which make bench installs")
     for path in sorted({root / data_of(name) for name in rows}):
@@ -38,14 +39,14 @@ def require(root: Path, rows: Sequence[str]) -> None:
 
 
 def measure(names: Sequence[str], root: Path, device: str, repeats: int, quick: bool = False) -> Iterator[Row]:
-    """Measure rows, in groups that share their processes; prints and gives each as it comes.
+    """Measure rows in groups that share their processes; each row is printed and yielded as soon as it is measured.
 
     Args:
-        names: Of the rows.
-        root: The data folder.
+        names: Names of the rows.
+        root: Data folder.
         device: `cpu` or `cuda`.
-        repeats: Of each side.
-        quick: Fewer steps and repeats.
+        repeats: Repeats of each side.
+        quick: Whether to take fewer steps and repeats.
     """
     with tempfile.TemporaryDirectory() as folder:
         place = Place(root, Path(folder), device, repeats, quick)
@@ -65,14 +66,14 @@ def measure(names: Sequence[str], root: Path, device: str, repeats: int, quick: 
 
 
 def main() -> None:
-    """Measure, write and print; or check."""
+    """Measure, write and print the rows, or check them."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--rows", nargs="+", choices=SPECS, metavar="ROW", help=f"of {', '.join(SPECS)}")
-    parser.add_argument("--root", type=Path, default=Path("data"), help="the data folder")
+    parser.add_argument("--rows", nargs="+", choices=SPECS, metavar="ROW", help=f"rows of {', '.join(SPECS)}")
+    parser.add_argument("--root", type=Path, default=Path("data"), help="data folder")
     parser.add_argument("--repeats", type=int, default=5)
     parser.add_argument("--check", action="store_true", help="compare a quick measurement with results.json")
-    parser.add_argument("--table", action="store_true", help="measure nothing: renew notes and table")
-    parser.add_argument("--out", type=Path, default=RESULTS, help="results file; rows not measured stay")
+    parser.add_argument("--table", action="store_true", help="measure nothing: refresh the notes and the table")
+    parser.add_argument("--out", type=Path, default=RESULTS, help="results file; rows that are not measured stay")
     options = parser.parse_args()
     if not options.table:
         names = options.rows or (QUICK if options.check else tuple(SPECS))
@@ -87,28 +88,27 @@ def main() -> None:
     else:
         for row in measure(names, options.root, "cpu", options.repeats):
             rows = merge(rows, [row], SPECS)
-            write_rows(options.out, rows, "cpu")  # at once: what is measured stays, whatever comes after it
+            write_rows(options.out, rows, "cpu")  # at once: a measured row survives the failure of a later one
     block = table(rows, SPECS, "cpu")
     print(block)
-    text = README.read_text()
-    if options.out == RESULTS and replace_block(text, block) != text:
-        README.write_text(replace_block(text, block))
+    if options.out == RESULTS:
+        replace_block("bench", block)
 
 
 def check(names: Sequence[str], root: Path, results: Path) -> None:
-    """Exit with 1 when a row has fallen twice: the second time tells a slower program from a disturbed machine."""
+    """Exit with 1 if a row has fallen twice. The second measurement tells a slower program from a disturbed machine."""
     old = read_rows(results)
     if not old:
         stop(f"no {results} to compare with: make bench writes it")
     for attempt in range(2):
         rows = list(measure(names, root, "cpu", 3, quick=True))
         lines = fallen(old, rows, SPECS)
-        if not lines or attempt:
+        if not lines or attempt == 1:
             break
         print("measured again: " + "; ".join(lines), flush=True)
         names = [line.split(":")[0] for line in lines]
     print("\n".join(lines) or "no row has fallen")
-    raise SystemExit(bool(lines))
+    raise SystemExit(1 if lines else 0)
 
 
 if __name__ == "__main__":

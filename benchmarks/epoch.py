@@ -1,7 +1,7 @@
-"""Seconds and peak memory of one epoch of each study: `python -m benchmarks.epoch` prints a Markdown table.
+"""Cost of one epoch of every config, in seconds and peak memory: `python -m benchmarks.epoch` writes its table.
 
-Every config runs in a process of its own through the real command line, because peak memory is a process's. Weights
-are random (`--model.weights none`): they do not change the cost, and no hub is needed.
+Every config runs in a process of its own through the real command line, because peak memory belongs to a process.
+Weights are random (`--model.weights none`): they do not change the cost, and no hub is needed.
 """
 
 import argparse
@@ -9,60 +9,101 @@ import csv
 import subprocess
 import sys
 import tempfile
+from collections.abc import Mapping
 from pathlib import Path
 from statistics import fmean, harmonic_mean
 
-ARMS = ("frozen", "partial", "full", "gradual", "lpft", "layerdecay")
-PHASED = {"gradual": 5, "lpft": 5}  # epochs to measure, of which every phase gets its share
-IMAGES = {"fashion": 55_000, "fer": 28_709, "deepweeds": 10_501}  # of an epoch
-CONFIGS = ("fashion_cnn", *(f"{study}_{arm}" for study in ("fer", "deepweeds") for arm in ARMS))
+from basics.blocks import read_block, replace_block
+from experiments.studies import STUDIES
+
+IMAGES = {"fashion": 55_000, "fer": 28_709, "deepweeds": 10_501}  # images of an epoch
+PHASED = ("gradual", "lpft")  # measured over EPOCHS epochs, of which every phase gets its share
+EPOCHS = 5
+CONFIGS = [study.config(arm).stem for study in STUDIES.values() for arm in study.arms]
+HEADER = "| config | training of an epoch, s | measured over | images/s | peak memory, MB |\n|---|---|---|---|---|\n"
+
+
+def epochs_of(config: str) -> int:
+    """Number of epochs over which a config is measured."""
+    return EPOCHS if config.rpartition("_")[2] in PHASED else 1
 
 
 def measure(config: str, arguments: list[str], steps: int | None) -> dict[str, float]:
-    """Train one epoch, or where there are phases several, and read the run's own table.
+    """Train some epochs and read metrics.csv.
 
     Args:
-        config: Name below configs/, without .yaml.
-        arguments: More of the command line.
-        steps: Training steps of an epoch; None is the whole epoch.
+        config: Name of the config, without configs/ and .yaml.
+        arguments: Further arguments of `lightning fit`.
+        steps: Training steps of an epoch; None means the whole epoch.
 
     Returns:
-        The mean row of metrics.csv; peak memory is that of the last.
+        Mean training seconds of an epoch, images a second and peak memory in MB.
     """
-    epochs = PHASED.get(config.rpartition("_")[2], 1)
     with tempfile.TemporaryDirectory() as root:
         command = ["fit", "--config", f"configs/{config}.yaml", "--run.root", root, "--trainer.logger", "false"]
-        command += ["--trainer.max_epochs", str(epochs), "--trainer.enable_progress_bar", "false", *arguments]
-        if config != "fashion_cnn":
+        command += ["--trainer.max_epochs", str(epochs_of(config)), "--trainer.enable_progress_bar", "false"]
+        command += arguments
+        if not config.startswith("fashion_"):
             command += ["--model.weights", "none"]
         if steps:
             command += ["--trainer.limit_train_batches", str(steps), "--trainer.limit_val_batches", "1"]
         subprocess.run([sys.executable, "-m", "experiments.cli", *command], check=True, stdout=subprocess.DEVNULL)
         (table,) = Path(root).rglob("metrics.csv")
         rows = list(csv.DictReader(table.open()))
-    means = {name: fmean(float(row[name]) for row in rows) for name in ("train_seconds", "epoch_seconds")}
-    speed = harmonic_mean(float(row["images_per_second"]) for row in rows)
-    return {**means, "images_per_second": speed, "peak_memory_mb": float(rows[-1]["peak_memory_mb"])}
+    return {
+        "seconds": fmean(float(row["train_seconds"]) for row in rows),
+        "images_per_second": harmonic_mean(float(row["images_per_second"]) for row in rows),
+        "peak_memory_mb": float(rows[-1]["peak_memory_mb"]),
+    }
+
+
+def line_of(config: str, measured: Mapping[str, float], steps: int | None) -> str:
+    """Format one row of the table.
+
+    Args:
+        config: Name of the config.
+        measured: Result of `measure`.
+        steps: Training steps of an epoch; the seconds of the whole epoch then follow from images a second.
+    """
+    epochs = epochs_of(config)
+    speed = measured["images_per_second"]
+    if steps is None:
+        seconds = measured["seconds"]
+        span = "an epoch" if epochs == 1 else f"{epochs} epochs"
+    else:
+        seconds = IMAGES[config.partition("_")[0]] / speed
+        span = f"{steps} steps" if epochs == 1 else f"{epochs} x {steps} steps"
+    images = f"{speed:,.3g}" if speed < 100 else f"{speed:,.0f}"
+    return f"| {config} | {seconds:,.0f} | {span} | {images} | {measured['peak_memory_mb']:,.0f} |"
+
+
+def merged(block: str, lines: Mapping[str, str]) -> str:
+    """Put measured rows into a table; other rows stay.
+
+    Args:
+        block: The table as it is in its page.
+        lines: Row of each measured config.
+    """
+    rows = {line.split("|")[1].strip(): line for line in block.splitlines()[2:]} | dict(lines)
+    names = [name for name in CONFIGS if name in rows] + [name for name in lines if name not in CONFIGS]
+    return HEADER + "".join(f"{rows[name]}\n" for name in names)
 
 
 def main() -> None:
-    """Measure the configs and print the table."""
+    """Measure the configs, print their rows and put them into the table."""
     parser = argparse.ArgumentParser(description=__doc__)
-    parser.add_argument("--configs", nargs="+", default=CONFIGS, help="names below configs/, without .yaml")
-    parser.add_argument(
-        "--steps", type=int, help="train only so many steps of an epoch; its seconds follow from images/s"
-    )
+    parser.add_argument("--configs", nargs="+", default=CONFIGS, help="names of configs, without configs/ and .yaml")
+    parser.add_argument("--steps", type=int, help="training steps of an epoch; its seconds follow from images/s")
+    parser.add_argument("--print", action="store_true", help="print the rows and leave the table of the page alone")
     options, arguments = parser.parse_known_args()
-    print("| config | training, s | with validation, s | images/s | peak memory, MB |\n|---|---|---|---|---|")
+    block = "" if options.print else read_block("cost")
+    lines: dict[str, str] = {}
+    print(HEADER, end="")
     for config in options.configs:
-        row = measure(config, arguments, options.steps)
-        times = f"{row['train_seconds']:.0f}", f"{row['epoch_seconds']:.0f}"
-        if options.steps:
-            times = f"{IMAGES[config.split('_')[0]] / row['images_per_second']:,.0f}, from {options.steps} steps", ""
-        speed = (
-            f"{row['images_per_second']:,.3g}" if row["images_per_second"] < 100 else f"{row['images_per_second']:,.0f}"
-        )
-        print(f"| {config} | {times[0]} | {times[1]} | {speed} | {row['peak_memory_mb']:,.0f} |", flush=True)
+        lines[config] = line_of(config, measure(config, arguments, options.steps), options.steps)
+        print(lines[config], flush=True)
+        if not options.print:
+            replace_block("cost", merged(block, lines))
 
 
 if __name__ == "__main__":

@@ -1,8 +1,8 @@
-"""The same on a GPU, and what only a GPU shows: `python -m benchmarks.gpu` writes results_gpu.json.
+"""Speed on a GPU: `python -m benchmarks.gpu` writes results_gpu.json.
 
-Beside the rows that compare with the peers: seconds of ten epochs of Fashion-MNIST, images a second of ResNet-50 and
-ResNet-18 with the share of time in which the GPU is busy, peak memory of the arms, and how far ResNet-50 is from what
-the chip could do.
+Some rows compare with the peers, as on a CPU. The others have no peer: seconds of ten epochs of Fashion-MNIST, images a
+second of ResNet-50 and ResNet-18 with the share of time in which the GPU is busy, peak memory of the arms, and the
+distance of ResNet-50 from the limits of the chip.
 """
 
 import argparse
@@ -27,18 +27,18 @@ from benchmarks.specs import GPU, GPU_PAIRS, SPECS
 
 RESULTS = Path(__file__).with_name("results_gpu.json")
 LIMITS = {"H200": (989e12, 4.8e12), "H100": (989e12, 3.35e12), "A100": (312e12, 2.0e12)}  # bf16 FLOP/s, bytes/s
-BATCH = 256  # of ResNet-50
+BATCH = 256  # images in a step of ResNet-50
 
 
 class Bytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
-    """Counts the bytes that all operations read and write, each one for itself: what no fusion saves."""
+    """Counts the bytes that all operations read and write, as if no two operations were fused."""
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
         self.total = 0
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
-        """Run an operation, and count unless it is a view."""
+        """Run an operation and count its bytes, unless its result is a view."""
         result = function(*args, **(kwargs or {}))
         if not any(argument.alias_info and not argument.alias_info.is_write for argument in function._schema.returns):
             tensors = tree_flatten((args, kwargs, result))[0]
@@ -47,7 +47,7 @@ class Bytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def cost(backbone: str, size: int, batch: int) -> tuple[float, float]:
-    """Floating-point operations and bytes of a training step in bfloat16; counted without computing anything."""
+    """Count the floating-point operations and the bytes of a training step in bfloat16, without computing anything."""
     network = timm.create_model(backbone, num_classes=9).to("meta", torch.bfloat16)
     images = torch.empty(batch, 3, size, size, dtype=torch.bfloat16, device="meta")
     with FlopCounterMode(display=False) as flops, Bytes() as moved:
@@ -56,20 +56,20 @@ def cost(backbone: str, size: int, batch: int) -> tuple[float, float]:
 
 
 def roofline(images_per_second: float) -> str:
-    """How far ResNet-50 at 224 px is from the limits of the chip."""
+    """Compare the speed of ResNet-50 at 224 px with the limits of the chip."""
     flops, moved = (total / BATCH for total in cost("resnet50", 224, BATCH))
     name = torch.cuda.get_device_name()
     text = f"ResNet-50, 224 px, a training image: {flops / 1e9:.1f} GFLOP, {moved / 1e6:.0f} MB moved without fusion"
     for chip, (rate, bandwidth) in LIMITS.items():
         if chip in name:
-            limits = rate / flops, bandwidth / moved
+            limits = (rate / flops, bandwidth / moved)
             shares = [f"{limit:,.0f} images/s ({images_per_second / limit:.0%} reached)" for limit in limits]
             text += f"; {name} could compute {shares[0]} and move {shares[1]}"
     return text
 
 
 class Busy:
-    """Percent of time in which the GPU is busy, sampled by nvidia-smi."""
+    """Samples by nvidia-smi the percentage of time in which the GPU is busy."""
 
     def __enter__(self) -> Self:
         command = "nvidia-smi --id=0 --query-gpu=utilization.gpu --format=csv,noheader,nounits -lms 100"
@@ -82,7 +82,7 @@ class Busy:
 
 
 def throughput(config: str, root: Path, more: list[str], batch: int, repeats: int) -> tuple[list[float], float]:
-    """Images a second of each block of 30 steps, and percent of time in which the GPU was busy."""
+    """Measure images a second in blocks of 30 steps, and the percentage of time in which the GPU was busy."""
     with ExitStack() as stack:
         side = Side(ours, fit_arguments(config, root, "cuda", more))
         stack.callback(side.close)
@@ -93,7 +93,7 @@ def throughput(config: str, root: Path, more: list[str], batch: int, repeats: in
 
 
 def runs(config: str, root: Path, more: list[str], repeats: int) -> tuple[list[float], list[float]]:
-    """Seconds and peak megabytes of whole runs, in one process after a first one that is not counted."""
+    """Measure seconds and peak megabytes of whole runs in one process; its first run is not counted."""
     with ExitStack() as stack:
         side = Side(our_runs, fit_arguments(config, root, "cuda", more), None)
         stack.callback(side.close)
@@ -103,7 +103,7 @@ def runs(config: str, root: Path, more: list[str], repeats: int) -> tuple[list[f
 
 
 def alone(root: Path, repeats: int) -> list[Row]:
-    """Rows without a peer: against a figure that is to be reached."""
+    """Measure the rows without a peer, each against a figure to reach."""
     rows = []
 
     def add(name: str, values: list[float]) -> None:
@@ -111,7 +111,7 @@ def alone(root: Path, repeats: int) -> list[Row]:
         rows.append(row)
         print(f"{name}: {row.ours:.4g} {row.unit} ± {row.spread:.0%}", flush=True)
 
-    add("fashion_10_epochs", runs("fashion_cnn", root, ["--trainer.max_epochs=10"], repeats)[0])
+    add("fashion_10_epochs", runs("fashion_plain", root, ["--trainer.max_epochs=10"], repeats)[0])
     resnet50 = [f"--data.batch_size={BATCH}", "--trainer.precision=bf16-mixed", "--data.augment_with=batch"]
     rates, busy = throughput("deepweeds_full", root, resnet50, BATCH, repeats)
     add("resnet50_224_bf16", rates)
@@ -124,7 +124,7 @@ def alone(root: Path, repeats: int) -> list[Row]:
 
 
 def main() -> None:
-    """Measure, write and print."""
+    """Measure all rows, write them and print the table."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", type=Path, default=Path("data"), help="the data folder")
     parser.add_argument("--repeats", type=int, default=5)

@@ -1,4 +1,4 @@
-"""What the two sides of a row are given: data sets for the peers, batches, functions that read FER2013."""
+"""Inputs of both sides of a row: data sets for the peers, batches of DeepWeeds, functions that read FER2013."""
 
 import tempfile
 import time
@@ -15,7 +15,13 @@ from datamodules import FER2013, DeepWeeds
 
 
 def faces(root: Path, part: str, augmented: bool) -> Any:
-    """FER2013 in memory."""
+    """Hold a part of FER2013 in memory, for the peer.
+
+    Args:
+        root: Data folder.
+        part: `train` or `val`.
+        augmented: Whether its images are augmented.
+    """
     data = FER2013(root=str(root))
     data.prepare_data()
     data.setup("fit")
@@ -24,17 +30,17 @@ def faces(root: Path, part: str, augmented: bool) -> Any:
 
 
 def many_val_faces(root: Path) -> Any:
-    """The validation split over and over, so that no validation ends while it is measured."""
+    """Repeat the validation split, so that no validation ends while it is measured."""
     return ConcatDataset([faces(root, "val", False)] * 10)
 
 
 def clothes(root: Path) -> Any:
-    """Fashion-MNIST as torchvision has it."""
+    """Read Fashion-MNIST with torchvision."""
     return peers.fashion_dataset(root)
 
 
 def our_batches(root: Path, more: list[str]) -> Callable[[int], Iterator[Any]]:
-    """Normalised float batches of DeepWeeds, augmented, from decoded images."""
+    """Make our batches of DeepWeeds from decoded images: float, augmented, normalised."""
     arguments = ["--model.backbone", "resnet18", "--data.image_size", "112", "--data.download", "false", *more]
     model, data = our_data("deepweeds_frozen", root, arguments)
     batches = data.train_dataloader()
@@ -49,7 +55,7 @@ def our_batches(root: Path, more: list[str]) -> Callable[[int], Iterator[Any]]:
 
 
 def peer_batches(root: Path) -> Callable[[int], Iterator[Any]]:
-    """The same from the JPEG files."""
+    """Make the peer's batches of DeepWeeds from the JPEG files: float, augmented, normalised."""
     data = DeepWeeds(root=str(root), download=False)
     data.prepare_data()
     data.setup("fit")
@@ -60,7 +66,7 @@ def peer_batches(root: Path) -> Callable[[int], Iterator[Any]]:
 
 
 def read_cold(root: Path) -> Callable[[], float]:
-    """Ours from the CSV file."""
+    """Time our reading of the CSV file."""
 
     def function() -> float:
         with tempfile.TemporaryDirectory() as folder:
@@ -74,7 +80,7 @@ def read_cold(root: Path) -> Callable[[], float]:
 
 
 def read_warm(root: Path) -> Callable[[], float]:
-    """Ours when it was decoded before."""
+    """Time our reading of what an earlier start has decoded."""
 
     def function() -> float:
         start = time.perf_counter()
@@ -88,7 +94,7 @@ def read_warm(root: Path) -> Callable[[], float]:
 
 
 def read_pandas(root: Path) -> Callable[[], float]:
-    """The peer's, every time."""
+    """Time the peer's reading of the CSV file, which every start repeats."""
 
     def function() -> float:
         start = time.perf_counter()

@@ -1,4 +1,4 @@
-"""What a measurement becomes: medians, ratios, their spread, results.json, the table of README.md, the verdict."""
+"""Statistics and files of the measurements: medians, ratios, spread, results.json, the Markdown table, the verdict."""
 
 import json
 import os
@@ -14,24 +14,24 @@ from typing import Any
 
 from basics.files import write_file
 
-FALL = 0.25  # of a ratio, above which `make bench-check` fails
+FALL = 0.25  # `make bench-check` fails where a ratio has lost more than this share
 PACKAGES = ("torch", "torchvision", "lightning", "timm", "albumentations", "numpy", "pandas")
-MARKERS = ("<!-- bench -->", "<!-- /bench -->")
 
 
 @dataclass(frozen=True)
 class Spec:
-    """What a row compares, and what its ratio is to reach.
+    """Definition of a row: the peer, the unit and the ratio to reach.
 
     Attributes:
         against: The peer, in words.
-        unit: Of `ours` and `peer`.
-        reach: Of the ratio on CPU.
-        gpu_reach: Of the ratio on a GPU, if that differs.
-        cost: The ratio is ours / peer and is to be at most `reach`; else it says how many times better ours is.
-        note: What limits the row, or how it was measured.
-        rate: More of the unit is better.
-        target: Stands for the peer where there is none.
+        unit: Unit of `ours` and `peer`.
+        reach: Ratio to reach on a CPU.
+        gpu_reach: Ratio to reach on a GPU, if it differs.
+        cost: Whether the ratio is ours / peer and has to stay below `reach`; otherwise the ratio says how many times
+            better ours is.
+        note: Limit of the row, or how it was measured.
+        rate: Whether more of the unit is better.
+        target: Value that stands for the peer where there is no peer.
     """
 
     against: str
@@ -44,11 +44,11 @@ class Spec:
     target: float = 0.0
 
     def bound(self, device: str) -> float | None:
-        """The reach on a device."""
+        """Ratio to reach on a device."""
         return self.gpu_reach if device == "cuda" and self.gpu_reach is not None else self.reach
 
     def reached(self, ratio: float, device: str) -> str:
-        """`reached`, `short`, or nothing where there is no reach."""
+        """`reached` or `short`; empty if the row has no ratio to reach."""
         bound = self.bound(device)
         if bound is None:
             return ""
@@ -69,40 +69,42 @@ class Row:
 
 
 def summarise(name: str, spec: Spec, ours: Sequence[float], peer: Sequence[float]) -> Row:
-    """The row of interleaved measurements.
+    """Summarise the repeats of a row.
 
     Args:
-        name: Of the row.
-        spec: What it compares.
-        ours: One value a repeat.
-        peer: The peer's, each measured right after ours of the same repeat.
+        name: Name of the row.
+        spec: Definition of the row.
+        ours: Our value in each repeat.
+        peer: The peer's value in each repeat, measured right after ours.
 
     Returns:
-        The medians, their ratio, and the spread over the pairs.
+        The row: both medians, their ratio, and the spread of the ratios.
     """
-    invert = spec.cost or spec.rate
-    ratios = [a / b if invert else b / a for a, b in zip(ours, peer, strict=True)]
-    middle, other = median(ours), median(peer)
-    ratio = middle / other if invert else other / middle
+    ours_above = spec.cost or spec.rate
+    ratios = [a / b if ours_above else b / a for a, b in zip(ours, peer, strict=True)]
+    middle = median(ours)
+    other = median(peer)
+    ratio = middle / other if ours_above else other / middle
     quarters = quantiles(ratios, n=4, method="inclusive") if len(ratios) > 1 else [ratio] * 3
     spread = round((quarters[2] - quarters[0]) / 2 / ratio, 4)
     return Row(name, digits(middle), digits(other), digits(ratio), spread, spec.unit, spec.note)
 
 
 def digits(value: float) -> float:
-    """Rounded to four digits."""
+    """Round to four digits."""
     return float(f"{value:.4g}")
 
 
 def merge(old: Sequence[Row], new: Sequence[Row], order: Iterable[str]) -> list[Row]:
-    """Rows measured anew in place of the old ones, in the given order; names that are not in it are dropped."""
+    """Replace old rows by new ones of the same name; the result has the given order and only its names."""
     rows = {row.name: row for row in (*old, *new)}
     return [rows[name] for name in order if name in rows]
 
 
 def fallen(old: Sequence[Row], new: Sequence[Row], specs: Mapping[str, Spec]) -> list[str]:
-    """One line for each row whose ratio is worse than the committed one by more than FALL."""
-    before, lines = {row.name: row.ratio for row in old}, []
+    """Find the rows whose ratio is worse than the committed one by more than FALL; one line for each."""
+    before = {row.name: row.ratio for row in old}
+    lines = []
     for row in new:
         if row.name not in before:
             continue
@@ -114,41 +116,45 @@ def fallen(old: Sequence[Row], new: Sequence[Row], specs: Mapping[str, Spec]) ->
 
 
 def table(rows: Sequence[Row], specs: Mapping[str, Spec], device: str) -> str:
-    """The rows in Markdown."""
+    """Format the rows as a Markdown table with numbered notes below it."""
     lines = ["| row | against | ours | peer | ratio | reach | |", "|---|---|---|---|---|---|---|"]
     notes: list[str] = []
     for row in rows:
         spec = specs[row.name]
-        bound, sign, mark = spec.bound(device), "" if spec.cost else "x", ""
+        bound = spec.bound(device)
+        sign = "" if spec.cost else "x"
+        mark = ""
         if row.note:
-            notes += [row.note] * (row.note not in notes)
+            if row.note not in notes:
+                notes.append(row.note)
             mark = f" ({notes.index(row.note) + 1})"
         reach = "" if bound is None else f"{'<=' if spec.cost else '>='} {bound:g}{sign}"
         ratio = f"{number(row.ratio)}{sign} ± {row.spread:.0%}"
         values = f"{number(row.ours)} {row.unit} | {number(row.peer)} {row.unit}"
         verdict = spec.reached(row.ratio, device)
         lines.append(f"| {row.name} | {spec.against} | {values} | **{ratio}** | {reach} | {verdict}{mark} |")
-    return "\n".join([*lines, "", *(f"({place}) {note}" for place, note in enumerate(notes, 1))]).strip() + "\n"
+    return "\n".join([*lines, "", *(f"({index}) {note}" for index, note in enumerate(notes, 1))]).strip() + "\n"
 
 
 def number(value: float) -> str:
-    """Three digits, and all those before the point."""
+    """Format a number with three digits, or with all digits before the point."""
     return f"{value:,.0f}" if value >= 1000 else f"{value:.3g}"
 
 
-def replace_block(text: str, block: str) -> str:
-    """Put a block between the markers of a text; a text without them is left as it is."""
-    pattern = re.compile(f"({re.escape(MARKERS[0])}\n).*?({re.escape(MARKERS[1])})", re.S)
-    return pattern.sub(lambda match: match[1] + block + match[2], text)
-
-
 def read_rows(path: Path) -> list[Row]:
-    """The rows of a results file; none if there is no file."""
+    """Read the rows of a results file; a missing file has none."""
     return [Row(**row) for row in json.loads(path.read_text())["rows"]] if path.is_file() else []
 
 
 def write_rows(path: Path, rows: Sequence[Row], device: str | None, **more: Any) -> None:
-    """Write a results file, whole or not at all; without a device, where nothing was measured, its head stays."""
+    """Write a results file.
+
+    Args:
+        path: Path of the file, replaced as a whole or not at all.
+        rows: Rows of the file.
+        device: `cpu` or `cuda`; None means that nothing was measured, and machine, versions and date stay.
+        more: Further entries of the file.
+    """
     kept = [{name: value for name, value in asdict(row).items() if name != "note" or value} for row in rows]
     if device is None:
         content = json.loads(path.read_text())
@@ -158,7 +164,7 @@ def write_rows(path: Path, rows: Sequence[Row], device: str | None, **more: Any)
 
 
 def machine(device: str) -> str:
-    """Processor, cores and memory; the GPU if there is one in use."""
+    """Name the processor, its cores and the memory, and the GPU of a measurement on one."""
     info = Path("/proc/cpuinfo")
     names = re.findall(r"model name\s*: (.+)", info.read_text()) if info.is_file() else []
     memory = os.sysconf("SC_PAGE_SIZE") * os.sysconf("SC_PHYS_PAGES") / 2**30
@@ -171,7 +177,7 @@ def machine(device: str) -> str:
 
 
 def versions() -> dict[str, str]:
-    """Of Python and of what both sides are made of."""
+    """Find the versions of Python and of the packages of both sides."""
     found = {"python": platform.python_version()}
     for name in PACKAGES:
         try:

@@ -1,4 +1,4 @@
-"""Peak memory of the pandas way: `python -m benchmarks.memory data cpu` trains six steps and prints megabytes."""
+"""Peak memory of the peer: `python -m benchmarks.memory data cpu` trains six steps and prints megabytes."""
 
 import resource
 import sys
@@ -10,7 +10,7 @@ from benchmarks import peers
 
 
 def main(root: str, device: str) -> None:
-    """Read, split, train the full arm, validate a batch."""
+    """Read FER2013 with pandas, split it, train six steps of the full arm and validate one batch."""
     torch.set_float32_matmul_precision("high")
     splits = peers.read_fer2013(Path(root) / "fer2013" / "fer2013.csv")
     train = peers.loader(peers.Faces(splits["Training"], peers.face_transform(True)))

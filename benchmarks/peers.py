@@ -1,8 +1,9 @@
-"""What a user would write instead: pandas, torchvision transforms an image at a time, DataLoader, LightningModule.
+"""The peer of the measurements: pandas, torchvision transforms for one image at a time, DataLoader, LightningModule.
 
-Ordinary code without handicaps: no logger, no progress bar, no checkpoints, metrics updated without waiting for the
-device, and FER2013 as an array in memory. BackboneFinetuning runs with `train_bn=False`: by default it trains the
-batch norm of the frozen backbone, whose gradients make it far slower.
+This is the code that a user would write without this project, and it has no handicap: no logger, no progress bar, no
+checkpoints, metrics updated without waiting for the device, FER2013 as an array in memory. BackboneFinetuning runs with
+`train_bn=False`. By default it trains the batch norm of the frozen backbone, and the gradients for that make it far
+slower.
 """
 
 from collections.abc import Sequence
@@ -27,18 +28,19 @@ from torchvision.datasets.folder import default_loader
 
 from fashion_cnn import FashionCNN
 
-IMAGENET = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
+IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and standard deviation of R, G, B
 WORKERS = 2
-LOWER = ("conv1", "bn1", "act1", "maxpool", "layer1", "layer2", "layer3")  # what partial freezes
+LOWER = ("conv1", "bn1", "act1", "maxpool", "layer1", "layer2", "layer3")  # frozen in the partial arm
 OFF = ("logger", "enable_progress_bar", "enable_checkpointing", "enable_model_summary")
 Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]
 
 
 def read_fer2013(csv: Path) -> dict[str, Arrays]:
-    """Images `[N, 48, 48]` and labels of every split, as tutorials have it."""
+    """Read images `[N, 48, 48]` and labels of every split, in the way of the tutorials."""
     import pandas as pd  # type: ignore[import-not-found, import-untyped, unused-ignore]
 
-    table, splits = pd.read_csv(csv), {}
+    table = pd.read_csv(csv)
+    splits = {}
     for usage in ("Training", "PublicTest", "PrivateTest"):
         part = table[table["Usage"] == usage]
         images = np.stack([np.fromstring(text, np.uint8, sep=" ").reshape(48, 48) for text in part["pixels"]])
@@ -47,7 +49,7 @@ def read_fer2013(csv: Path) -> dict[str, Arrays]:
 
 
 class Faces(Dataset[tuple[Tensor, int]]):
-    """Grey images in memory, each turned into a tensor when it is asked for."""
+    """Grey images in memory; an image becomes a tensor when it is asked for."""
 
     def __init__(self, arrays: Arrays, transform: Any) -> None:
         self.images, self.labels = arrays
@@ -61,10 +63,12 @@ class Faces(Dataset[tuple[Tensor, int]]):
 
 
 class Photos(Dataset[tuple[Tensor, int]]):
-    """Image files, read as torchvision's ImageFolder reads them."""
+    """Image files, read in the way of torchvision's ImageFolder."""
 
     def __init__(self, files: Sequence[Path], labels: Sequence[int], transform: Any) -> None:
-        self.files, self.labels, self.transform = [str(file) for file in files], list(labels), transform
+        self.files = [str(file) for file in files]
+        self.labels = list(labels)
+        self.transform = transform
 
     def __len__(self) -> int:
         return len(self.labels)
@@ -74,17 +78,18 @@ class Photos(Dataset[tuple[Tensor, int]]):
 
 
 def face_transform(augmented: bool) -> Any:
-    """The augmentation of configs/fer_*.yaml, if any, on the one channel; then three of them, as the network wants."""
+    """Transform a face: the augmentation of configs/data/fer.yaml if asked, then the three channels of the network."""
     augmentation = [
         T.RandomHorizontalFlip(),
         T.RandomApply([T.RandomAffine(10, translate=(0.05, 0.05), scale=(0.9, 1.1))], 0.8),
         T.RandomApply([T.ColorJitter(0.2, 0.2)], 0.5),
     ]
-    return T.Compose([*augmentation * augmented, T.Grayscale(3), T.ToTensor(), T.Normalize(*IMAGENET)])
+    first = augmentation if augmented else []
+    return T.Compose([*first, T.Grayscale(3), T.ToTensor(), T.Normalize(*IMAGENET)])
 
 
 def photo_transform(size: int) -> Any:
-    """The augmentation of configs/deepweeds_*.yaml; without the quarter turns of its D4, which would cost more."""
+    """Augment as configs/data/deepweeds.yaml does, without the quarter turns of its D4, which cost the peer more."""
     augmentation = [
         T.RandomResizedCrop(size, (0.5, 1.0), (0.9, 1.1)),
         T.RandomHorizontalFlip(),
@@ -96,14 +101,14 @@ def photo_transform(size: int) -> Any:
 
 
 def fashion_dataset(root: Path) -> Dataset[tuple[Tensor, int]]:
-    """55,000 of the training images."""
+    """Take 55,000 of the training images."""
     transform = T.Compose([T.ToTensor(), T.Normalize((0.2860,), (0.3530,))])
     whole = FashionMNIST(root, train=True, transform=transform)
     return random_split(whole, [55_000, len(whole) - 55_000])[0]
 
 
 def loader(dataset: Dataset[Any], shuffle: bool = True, batch_size: int = 128, workers: int = WORKERS) -> Any:
-    """With two workers that live on, and pinned memory where there is a GPU."""
+    """Make a loader with two workers that live on, and with pinned memory if there is a GPU."""
     return DataLoader(
         dataset,
         batch_size,
@@ -116,7 +121,7 @@ def loader(dataset: Dataset[Any], shuffle: bool = True, batch_size: int = 128, w
 
 
 class Peer(L.LightningModule):
-    """A network in two parts, `backbone` for BackboneFinetuning to freeze; Adam on what learns, torchmetrics scores."""
+    """A network in two parts: `backbone`, which BackboneFinetuning may freeze, and `head`."""
 
     def __init__(self, backbone: nn.Module, head: nn.Module, classes: int) -> None:
         super().__init__()
@@ -129,7 +134,7 @@ class Peer(L.LightningModule):
         self.val_scores = self.train_scores.clone(prefix="val/")
 
     def forward(self, images: Tensor) -> Tensor:
-        """Logits."""
+        """Logits `[B, classes]` of images `[B, 3, H, W]`."""
         logits: Tensor = self.head(self.backbone(images))
         return logits
 
@@ -142,30 +147,30 @@ class Peer(L.LightningModule):
         return loss
 
     def training_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> Tensor:
-        """Cross-entropy."""
+        """Cross-entropy of a batch."""
         return self._step(batch, self.train_scores, "train/loss")
 
     def validation_step(self, batch: tuple[Tensor, Tensor], batch_idx: int) -> None:
-        """Scores."""
+        """Update the validation scores."""
         self._step(batch, self.val_scores, "val/loss")
 
     def on_train_epoch_end(self) -> None:
-        """Log the scores."""
+        """Log the training scores."""
         self.log_dict(self.train_scores.compute())
         self.train_scores.reset()
 
     def on_validation_epoch_end(self) -> None:
-        """Log the scores."""
+        """Log the validation scores."""
         self.log_dict(self.val_scores.compute())
         self.val_scores.reset()
 
     def configure_optimizers(self) -> torch.optim.Optimizer:
-        """AdamW on what learns at the start."""
+        """AdamW on the parameters that learn at the start."""
         return torch.optim.AdamW([p for p in self.parameters() if p.requires_grad], lr=1e-3)
 
 
 def module(arm: str, backbone: str = "resnet18", classes: int = 7) -> Peer:
-    """The network of an arm: frozen, partial, full, or fashion."""
+    """Build the network of an arm: frozen, partial, full, or fashion."""
     if arm == "fashion":
         return Peer(nn.Identity(), FashionCNN(), 10)
     if arm != "partial":
@@ -177,7 +182,7 @@ def module(arm: str, backbone: str = "resnet18", classes: int = 7) -> Peer:
 
 
 def trainer(arm: str, device: str, callbacks: Sequence[Callback], **more: Any) -> L.Trainer:
-    """Of an arm; the backbone of frozen and partial never learns."""
+    """Make the trainer of an arm. The backbone of frozen and partial never learns."""
     freezing: list[Callback] = []
     if arm in ("frozen", "partial"):
         freezing = [BackboneFinetuning(unfreeze_backbone_at_epoch=10**6, train_bn=False)]

@@ -1,9 +1,10 @@
-"""Systems that unfreeze a network while it trains, compared: `python -m benchmarks.peers_correctness` prints a table.
+"""Correctness of systems that unfreeze a network while it trains: `python -m benchmarks.peers_correctness`.
 
-This project (its command line), Lightning's BackboneFinetuning and finetuning-scheduler run the same cases, each peer
-as its documentation has it. All train a timm `test_resnet`: the head alone, with layer4 from epoch 2, everything from
-epoch 3 (BackboneFinetuning, which knows two phases: everything from epoch 2). Every fit is a process of its own, in
-which the callback `Probe` measures. The peers neither shuffle nor drop anything: a resumed run can equal a whole one.
+Three systems run the same cases: this project through its command line, Lightning's BackboneFinetuning, and
+finetuning-scheduler, each peer in the way of its documentation. All train a timm `test_resnet`: first the head alone,
+with layer4 from epoch 2, with everything from epoch 3. BackboneFinetuning knows only two phases: it trains everything
+from epoch 2. Every fit is a process of its own, in which the callback `Probe` measures. The peers neither shuffle nor
+drop anything, so that a resumed run can equal a whole one.
 """
 
 import argparse
@@ -37,12 +38,22 @@ from torch.optim.lr_scheduler import ConstantLR, CosineAnnealingLR, LambdaLR, Li
 from torch.utils.data import DataLoader, TensorDataset
 from torchmetrics import SumMetric
 
+from basics.blocks import replace_block
+from basics.errors import stop
 from datamodules.sample_data import write_fer2013
 
-THIS, LIGHTNING, FTS = "this project", "BackboneFinetuning", "finetuning-scheduler"
+THIS = "this project"
+LIGHTNING = "BackboneFinetuning"
+FTS = "finetuning-scheduler"
 BATCH_NORM = {LIGHTNING: "train_bn", FTS: "frozen_bn_track_running_stats"}  # the peers' own options, True by default
-JOINS, EPOCHS, KILLED = [2, 3], 6, 4  # the epochs at which stages join, all epochs, the epoch in which a run is killed
-TRAIN, TEST, BATCH, CLASSES, LR = 64, 101, 16, 7, 1e-3
+JOINS = [2, 3]  # epochs at which stages join
+EPOCHS = 6
+KILLED = 4  # epoch in which a run is killed
+TRAIN = 64  # images
+TEST = 101
+BATCH = 16
+CLASSES = 7
+LR = 1e-3
 MODULE = "benchmarks.peers_correctness"
 
 
@@ -62,13 +73,22 @@ def warm_up(optimizer: Optimizer) -> SequentialLR:
 
 
 def hold(optimizer: Optimizer) -> SequentialLR:
-    """The same up to epoch 4, then a cosine."""
+    """A constant rate up to epoch 4, then a cosine."""
     return SequentialLR(optimizer, [ConstantLR(optimizer, 1.0), CosineAnnealingLR(optimizer, EPOCHS)], [4])
 
 
 @dataclass(frozen=True)
 class Fit:
-    """How a fit differs from the plain one; `resume` gives the checkpoint to "fit" or, as FTS has it, to "trainer"."""
+    """Difference of a fit from the plain one.
+
+    Attributes:
+        epochs: Epochs of the fit.
+        schedule: Name of a function above that makes the scheduler; empty means no scheduler.
+        devices: Number of processes.
+        kill: Whether the run is killed in epoch KILLED.
+        resume: Receiver of the checkpoint: "fit", or "trainer" as finetuning-scheduler's documentation has it.
+        bn_option: Value of the peer's option for batch norm.
+    """
 
     epochs: int = EPOCHS
     schedule: str = ""
@@ -79,36 +99,42 @@ class Fit:
 
 
 def machine(fit: Fit) -> dict[str, Any]:
-    """The options of a trainer."""
+    """Trainer options for the devices of a fit."""
     return {"accelerator": "cpu", "devices": fit.devices, "strategy": "ddp" if fit.devices > 1 else "auto"}
 
 
 def pictures(count: int) -> Tensor:
-    """Noise `[count, 3, 48, 48]`, always the same."""
+    """Noise images `[count, 3, 48, 48]`, equal in every call."""
     return torch.rand(count, 3, 48, 48, generator=torch.Generator().manual_seed(0))
 
 
 class Probe(Callback):
-    """Writes to a file what a system does to its network; on request kills the process in epoch KILLED."""
+    """Measures what a system does to its network, writes it to a file, and on request kills the process.
+
+    Args:
+        file: Path of the JSON file.
+        kill: Whether to kill the process in epoch KILLED.
+    """
 
     def __init__(self, file: str, kill: bool = False) -> None:
-        self.file, self.kill = Path(file), kill
+        self.file = Path(file)
+        self.kill = kill
         self.seen: dict[str, Any] = {"trains": {}}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Keep the backbone as it is before training."""
+        """Keep a copy of the backbone before training."""
         self.network: Any = getattr(pl_module, "backbone" if isinstance(pl_module, Peer) else "network")
         self.before = copy.deepcopy(self.network.state_dict())
 
     def on_train_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, *_: Any) -> None:
-        """Count the tensors that train in an epoch; the kill, when the checkpoint is a step old."""
+        """Count the tensors that train in an epoch; kill the process one step after the last checkpoint."""
         trains = sum(parameter.requires_grad for parameter in pl_module.parameters())
         self.seen["trains"][str(trainer.current_epoch)] = trains
         if self.kill and trainer.current_epoch == KILLED:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Hash all parameters, compare those of two ranks, and the backbone at the end of its last frozen epoch."""
+        """Hash all parameters, compare the ranks, and after the last frozen epoch the backbone with its copy."""
         vector = torch.cat([parameter.detach().reshape(-1) for parameter in pl_module.parameters()])
         self.seen["sha256"] = hashlib.sha256(vector.numpy().tobytes()).hexdigest()
         if trainer.world_size > 1:
@@ -128,37 +154,38 @@ class Probe(Callback):
         self.write(trainer)
 
     def write(self, trainer: L.Trainer, **more: Any) -> None:
-        """Write what was seen so far (rank 0)."""
+        """Write the measurements so far (rank 0)."""
         self.seen |= more
         if trainer.is_global_zero:
             self.file.write_text(json.dumps(self.seen))
 
 
 class Peer(L.LightningModule):
-    """A backbone and a head, as the documentation of BackboneFinetuning has it."""
+    """A backbone and a head, named as the documentation of BackboneFinetuning names them."""
 
     def __init__(self, schedule: str, weights: Path) -> None:
         super().__init__()
         self.backbone = timm.create_model("test_resnet", num_classes=0)
         self.backbone.load_state_dict(torch.load(weights), strict=False)
         self.head = nn.Linear(self.backbone.num_features, CLASSES)
-        self.schedule, self.tested = schedule, SumMetric()
+        self.schedule = schedule
+        self.tested = SumMetric()
 
     def training_step(self, batch: list[Tensor], batch_idx: int) -> Tensor:
         """Loss of one batch."""
         return cross_entropy(self.head(self.backbone(batch[0])), batch[1])
 
     def validation_step(self, batch: list[Tensor], batch_idx: int) -> None:
-        """What finetuning-scheduler monitors."""
+        """Log the score that finetuning-scheduler monitors."""
         self.log("val_loss", self.training_step(batch, batch_idx), sync_dist=True)
 
     def test_step(self, batch: list[Tensor], batch_idx: int) -> None:
-        """Count the images, as any metric of torchmetrics would."""
+        """Count the images with a metric of torchmetrics."""
         self.tested(len(batch[0]))
         self.log("tested", self.tested)
 
     def configure_optimizers(self) -> Any:
-        """Of the head: the callbacks add what they unfreeze."""
+        """Optimize the head; the callbacks add the parameters that they unfreeze."""
         optimizer = torch.optim.AdamW(self.head.parameters(), lr=LR)
         if not self.schedule:
             return optimizer
@@ -167,7 +194,7 @@ class Peer(L.LightningModule):
 
 
 def fit_peer(system: str, folder: Path, fit: Fit) -> None:
-    """Train a peer in this process, and test it where there are two."""
+    """Train a peer in this process, and test it if there are two processes."""
     L.seed_everything(0)
     kept: Any = {"dirpath": folder, "filename": "{epoch}", "monitor": "val_loss", "save_top_k": -1}
     option: Any = {} if fit.bn_option else {BATCH_NORM[system]: False}
@@ -176,7 +203,8 @@ def fit_peer(system: str, folder: Path, fit: Fit) -> None:
     else:
         from finetuning_scheduler import FinetuningScheduler, FTSCheckpoint  # type: ignore[import-not-found]
 
-        names, ends = ("head.*", "backbone.layer4.*", "backbone.(conv1|bn1|layer[123]).*"), (*JOINS, EPOCHS)
+        names = ("head.*", "backbone.layer4.*", "backbone.(conv1|bn1|layer[123]).*")
+        ends = (*JOINS, EPOCHS)
         plan = {depth: {"params": [names[depth]], "max_transition_epoch": ends[depth]} for depth in range(3)}
         scheduler = FinetuningScheduler(plan, base_max_lr=LR / 10, epoch_transitions_only=True, **option)
         callbacks = [scheduler, FTSCheckpoint(**kept)]
@@ -186,30 +214,38 @@ def fit_peer(system: str, folder: Path, fit: Fit) -> None:
     last = str(folder / f"epoch={KILLED - 1}.ckpt")
     if fit.resume == "trainer":
         trainer.ckpt_path = last
-    images, labels = pictures(TEST), torch.arange(TEST) % CLASSES
-    train, test = TensorDataset(images[:TRAIN], labels[:TRAIN]), TensorDataset(images, labels)
-    module, batch = Peer(fit.schedule, folder.parents[1] / "weights.pt"), BATCH // fit.devices
-    loaders = DataLoader(train, batch), DataLoader(test, batch)
-    trainer.fit(module, *loaders, ckpt_path=last if fit.resume == "fit" else None)
+    images = pictures(TEST)
+    labels = torch.arange(TEST) % CLASSES
+    batch = BATCH // fit.devices
+    train = DataLoader(TensorDataset(images[:TRAIN], labels[:TRAIN]), batch)
+    test = DataLoader(TensorDataset(images, labels), batch)
+    module = Peer(fit.schedule, folder.parents[1] / "weights.pt")
+    trainer.fit(module, train, test, ckpt_path=last if fit.resume == "fit" else None)
     if fit.devices > 1:
-        probe.write(trainer, tested=int(trainer.test(module, loaders[1])[0]["tested"]))
+        probe.write(trainer, tested=int(trainer.test(module, test)[0]["tested"]))
 
 
 def fit_this(fit: Fit, folder: Path) -> None:
-    """Train this project with its command line, and test it where there are two processes."""
-    root, own = folder.parents[1], "onecycle" if fit.schedule == "one_cycle" else f"{MODULE}.{fit.schedule}"
+    """Train this project through its command line, and test it if there are two processes."""
+    root = folder.parents[1]
+    schedule = "onecycle" if fit.schedule == "one_cycle" else f"{MODULE}.{fit.schedule}"
     line = (
         f"fit --config configs/fer_gradual.yaml --model.strategy.at '{JOINS}' --model.backbone test_resnet"
         f" --model.weights '{root}/weights.pt' --model.lr {LR} --model.warmup_epochs 0 --run.root '{folder}'"
         f" --data.root '{root}/data' --data.batch_size {BATCH} --data.num_workers 0 --trainer.max_epochs {fit.epochs}"
         f" --trainer.callbacks {MODULE}.Probe --trainer.callbacks.file '{folder}/probe.json' --trainer.logger false"
     )
-    line += " --trainer.callbacks.kill true" if fit.kill else " --ckpt_path last" if fit.resume else ""
-    line += f" --model.schedule {own}" if fit.schedule else ""
+    if fit.kill:
+        line += " --trainer.callbacks.kill true"
+    elif fit.resume:
+        line += " --ckpt_path last"
+    if fit.schedule:
+        line += f" --model.schedule {schedule}"
     devices = "".join(f" --trainer.{name} {value}" for name, value in machine(fit).items())
     start(["-m", "experiments.cli", *shlex.split(line + devices)], fit.kill)
     if fit.devices > 1:
-        run, file = folder / "fer/gradual/seed0", folder / "probe.json"
+        run = folder / "fer/gradual/seed0"
+        file = folder / "probe.json"
         line = f"test --config '{run}/config.yaml' --ckpt_path last {devices}"
         start(["-m", "experiments.cli", *shlex.split(line)])
         tested = sum(map(sum, json.loads((run / "metrics.json").read_text())["confusion_matrix"]))
@@ -217,7 +253,15 @@ def fit_this(fit: Fit, folder: Path) -> None:
 
 
 def start(command: list[str], killed: bool = False) -> None:
-    """Run a command of Python to its end; a RuntimeError has the line that says why it failed, or was not killed."""
+    """Run a command of Python to its end.
+
+    Args:
+        command: Arguments of the interpreter.
+        killed: Whether the command has to end by SIGKILL.
+
+    Raises:
+        RuntimeError: The command ended in another way; the message is the line that says why.
+    """
     options: Any = {"cwd": Path(__file__).parents[1], "env": os.environ | {"OMP_NUM_THREADS": "1"}, "timeout": 600}
     with tempfile.TemporaryFile("w+") as output:  # not a pipe, which a second rank would keep open
         code = subprocess.run([sys.executable, *command], stdout=output, stderr=output, **options).returncode
@@ -229,7 +273,7 @@ def start(command: list[str], killed: bool = False) -> None:
 
 
 def run(system: str, root: Path, fit: Fit) -> dict[str, Any]:
-    """Train in processes of their own, and give what the probe saw."""
+    """Train in a process of its own, and read the measurements of its probe."""
     folder = root / "killed" if fit.kill or fit.resume else Path(tempfile.mkdtemp(dir=root))
     folder.mkdir(exist_ok=True)
     if system == THIS:
@@ -240,11 +284,11 @@ def run(system: str, root: Path, fit: Fit) -> dict[str, Any]:
 
 
 Run = Callable[[Fit], dict[str, Any]]
-Case = Callable[[str, Run], str]  # of a system; gives the text of a cell
+Case = Callable[[str, Run], str]  # takes the name of a system, returns the text of its cell
 
 
 def with_bn_option(say: Callable[[dict[str, Any]], str]) -> Case:
-    """What is to be said by default, and with the option that a peer has for batch norm."""
+    """Make a case that runs the default, and then the peer's option for batch norm."""
 
     def case(system: str, run: Run) -> str:
         option = BATCH_NORM.get(system)
@@ -254,17 +298,19 @@ def with_bn_option(say: Callable[[dict[str, Any]], str]) -> Case:
 
 
 def frozen(seen: dict[str, Any]) -> str:
-    """What has moved in the frozen backbone."""
+    """Say which tensors of the frozen backbone have changed."""
     return ", ".join(f"{count} {kind} changed" for kind, count in seen["moved"].items() if count) or "yes"
 
 
 def resumed(system: str, run: Run) -> str:
-    """Whether a run that was killed and resumed ends as one that was not, and how many tensors train in both."""
-    whole, _ = run(Fit()), run(Fit(kill=True))
+    """Compare a killed and resumed run with a whole one: the hash of its weights, and how many tensors train."""
+    whole = run(Fit())
+    run(Fit(kill=True))
 
     def say(way: str) -> str:
         now = run(Fit(resume=way))
-        trains, before = list(now["trains"].values()), [whole["trains"][epoch] for epoch in now["trains"]]
+        trains = list(now["trains"].values())
+        before = [whole["trains"][epoch] for epoch in now["trains"]]
         same = "yes" if now["sha256"] == whole["sha256"] else "no"
         return f"{same}, {trains} tensors train" + (f", not {before}" if trains != before else "")
 
@@ -272,7 +318,7 @@ def resumed(system: str, run: Run) -> str:
 
 
 def budget(system: str, run: Run) -> str:
-    """What becomes of a plan that max_epochs does not allow."""
+    """Say what becomes of a plan that needs more epochs than max_epochs."""
     try:
         trains = run(Fit(epochs=2))["trains"]
     except RuntimeError as error:
@@ -284,7 +330,7 @@ def budget(system: str, run: Run) -> str:
 
 
 def takes(schedule: str) -> Case:
-    """Whether a scheduler goes on when parameters join."""
+    """Make a case that fails if a scheduler does not go on when parameters join."""
     return lambda _, run: "works" if run(Fit(schedule=schedule)) else ""
 
 
@@ -303,9 +349,10 @@ CASES: dict[str, Case] = {
 
 
 def column(root: Path, system: str) -> list[str]:
-    """All cases of one system; one that fails says so and does not stop the others."""
+    """Run all cases of one system. The cell of a case that fails holds the error."""
     (root / system).mkdir()
-    run_once, cells = cache(partial(run, system, root / system)), []
+    run_once = cache(partial(run, system, root / system))
+    cells = []
     for case in CASES.values():
         try:
             cells.append(case(system, run_once))
@@ -316,30 +363,30 @@ def column(root: Path, system: str) -> list[str]:
 
 
 def main() -> None:
-    """Print the table; with the option that this script gives itself, train one peer."""
+    """Print the table and put it into its page. With the hidden option --train, train one peer."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--train", nargs=3, help=argparse.SUPPRESS)
     train = parser.parse_args().train
     if importlib.util.find_spec("finetuning_scheduler") is None:
-        print("error: no finetuning-scheduler: .venv/bin/uv pip install finetuning-scheduler", file=sys.stderr)
-        raise SystemExit(2)
+        stop("no finetuning-scheduler: .venv/bin/uv pip install finetuning-scheduler")
     if train:
         fit_peer(train[0], Path(train[1]), Fit(**json.loads(train[2])))
         return
     systems = (THIS, LIGHTNING, FTS)
     L.seed_everything(0, verbose=False)
     with tempfile.TemporaryDirectory() as root, ThreadPoolExecutor() as pool, torch.no_grad():
-        os.environ["TMPDIR"] = root  # where a process that is killed leaves its own temporary folders
+        os.environ["TMPDIR"] = root  # a killed process leaves its own temporary folders there
         write_fer2013(Path(root) / "data", TRAIN, TEST, TEST)
         network = timm.create_model("test_resnet", num_classes=CLASSES)
-        for _ in range(50):  # the statistics of batch norm become those of the images, as after a training
+        for _ in range(50):  # batch norm takes the statistics of the images, as after a training
             network(pictures(TRAIN))
         torch.save(network.state_dict(), Path(root) / "weights.pt")
         columns = list(pool.map(partial(column, Path(root)), systems))
     versions = ", ".join(f"{name} {version(name)}" for name in ("lightning", "finetuning-scheduler", "torch"))
-    print(f"| {versions} | {' | '.join(systems)} |\n|---|---|---|---|")
-    for row in zip(CASES, *columns, strict=True):
-        print(f"| {' | '.join(cell.replace('|', '/') for cell in row)} |")
+    lines = [f"| {versions} | {' | '.join(systems)} |", "|---|---|---|---|"]
+    lines += [f"| {' | '.join(cell.replace('|', '/') for cell in row)} |" for row in zip(CASES, *columns, strict=True)]
+    print("\n".join(lines))
+    replace_block("peers", "\n".join(lines))
 
 
 if __name__ == "__main__":

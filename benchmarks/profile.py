@@ -1,7 +1,7 @@
-"""Where the time of our side goes: `python -m benchmarks.profile fer_full` writes benchmarks/profiles/fer_full.txt.
+"""Profile of our side: `python -m benchmarks.profile fer_full` writes benchmarks/profiles/fer_full.txt.
 
-Operators of torch and functions of Python over the same number of steps, each with the share of its own time. More
-arguments are those of `lightning fit`; `--name` gives the file another name than the config's.
+It lists operators of torch and functions of Python over the same number of steps, each with its share of the time.
+Further arguments are those of `lightning fit`; `--name` gives the file another name than the config's.
 """
 
 import argparse
@@ -25,20 +25,23 @@ class Profile(Callback):
     """Profiles two spans of steps, first operators, then functions, and ends the run.
 
     Args:
-        file: Where the text goes.
-        epoch: In which the spans are; 1 is that after a first pass.
-        skip: Steps of it before them.
-        steps: Of each span.
+        file: Path of the text file to write.
+        epoch: Index of the epoch that holds the spans; 1 is the first epoch on cached features.
+        skip: Number of steps of that epoch before the spans.
+        steps: Number of steps in each span.
     """
 
     def __init__(self, file: str, epoch: int = 0, skip: int = 5, steps: int = 10) -> None:
-        self.file, self.epoch, self.skip, self.steps = Path(file), epoch, skip, steps
+        self.file = Path(file)
+        self.epoch = epoch
+        self.skip = skip
+        self.steps = steps
         self.text = ""
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
-        """Start and stop."""
+        """Start and stop the profilers at their steps."""
         done = batch_idx + 1 - self.skip
         if trainer.current_epoch != self.epoch:
             return
@@ -65,13 +68,13 @@ class Profile(Callback):
 
 
 def main() -> None:
-    """Run a config under the profilers."""
+    """Run a config with the profilers."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("config", help="name below configs/, without .yaml")
-    parser.add_argument("--name", help="of the file")
-    parser.add_argument("--root", type=Path, default=Path("data"), help="the data folder")
+    parser.add_argument("--name", help="name of the file, without .txt")
+    parser.add_argument("--root", type=Path, default=Path("data"), help="data folder")
     parser.add_argument("--device", default="cpu")
-    parser.add_argument("--epoch", type=int, default=0, help="the one to profile")
+    parser.add_argument("--epoch", type=int, default=0, help="index of the epoch to profile")
     options, more = parser.parse_known_args()
     from experiments.cli import main as command_line
 

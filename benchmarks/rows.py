@@ -1,4 +1,4 @@
-"""The rows of results.json: what each compares, and how it is measured."""
+"""Measurement of the rows of results.json: a function for each group of rows that share their processes."""
 
 import re
 import shutil
@@ -17,18 +17,28 @@ from benchmarks import inputs
 from benchmarks.sides import Side, bare, batches, calls, fit_arguments, our_runs, ours, peer
 from benchmarks.specs import EPOCHS
 
-TRAIN, VAL, BATCH = 28_709, 3_589, 128  # of FER2013
-FASHION = 55_000
+TRAIN = 28_709  # images of FER2013
+VAL = 3_589
+BATCH = 128
+FASHION = 55_000  # training images of Fashion-MNIST
 PLAIN = ["--data.augment", "[]"]
 BATCH_AUGMENTED = ["--data.augment_with", "batch"]
 UNCACHED = ["--model.cache", "off"]
 
-Samples = dict[str, tuple[list[float], list[float]]]  # of a row: ours, the peer's
+Samples = dict[str, tuple[list[float], list[float]]]  # name of a row: our values, the peer's values
 
 
 @dataclass(frozen=True)
 class Place:
-    """Where and how thoroughly to measure; `scratch` is a data folder of our own whose features may be removed."""
+    """Folders and thoroughness of the measurements.
+
+    Attributes:
+        root: Data folder.
+        scratch: Data folder of our own, whose cached features may be removed.
+        device: `cpu` or `cuda`.
+        repeats: Repeats of each side.
+        quick: Whether to take fewer steps and repeats.
+    """
 
     root: Path
     scratch: Path
@@ -37,15 +47,19 @@ class Place:
     quick: bool = False
 
     def steps(self, count: int) -> int:
-        """Fewer in a quick measurement."""
+        """Number of steps to time: about half in a quick measurement."""
         return max(3, count // 2) if self.quick else count
 
 
-# How rows are measured.
-
-
 def alternate(sides: list[Any], repeats: int, counts: list[int], skip: int) -> list[list[float]]:
-    """Seconds a step of every side, in turns."""
+    """Measure the seconds of a step of every side, the sides taking turns.
+
+    Args:
+        sides: Sides of the row.
+        repeats: Turns of each side.
+        counts: Steps that each side times in a turn.
+        skip: Steps before them that are not timed.
+    """
     found: list[list[float]] = [[] for _ in sides]
     for _ in range(repeats):
         for mine, side, count in zip(found, sides, counts, strict=True):
@@ -54,16 +68,19 @@ def alternate(sides: list[Any], repeats: int, counts: list[int], skip: int) -> l
 
 
 def training(place: Place, row: str) -> Samples:
-    """An epoch of training: blocks of steps of both sides."""
+    """Measure a training epoch by blocks of steps of both sides."""
     config, arm, more, counts = {
         "partial_epoch": ("fer_partial", "partial", PLAIN, (24, 8)),
         "partial_uncached": ("fer_partial", "partial", [*BATCH_AUGMENTED, *UNCACHED], (12, 8)),
         "full_epoch": ("fer_full", "full", [*BATCH_AUGMENTED, *UNCACHED], (6, 6)),
-        "fashion_epoch": ("fashion_cnn", "fashion", [], (40, 30)),
+        "fashion_epoch": ("fashion_plain", "fashion", [], (40, 30)),
     }[row]
-    data, images = partial(inputs.faces, place.root, "train", row != "partial_epoch"), TRAIN
     if arm == "fashion":
-        data, images = partial(inputs.clothes, place.root), FASHION
+        data = partial(inputs.clothes, place.root)
+        images = FASHION
+    else:
+        data = partial(inputs.faces, place.root, "train", row != "partial_epoch")
+        images = TRAIN
     root = place.scratch if row == "partial_epoch" else place.root
     with ExitStack() as stack:
         sides = [
@@ -78,7 +95,7 @@ def training(place: Place, row: str) -> Samples:
 
 
 def frozen(place: Place) -> Samples:
-    """The frozen arm: whole runs of ours, between them blocks of the peer's training and validation steps."""
+    """Measure the frozen arm: our whole runs, between them blocks of the peer's training and validation steps."""
     epochs = 4 if place.quick else EPOCHS
     more = [*PLAIN, "--trainer.max_epochs", str(epochs)]
     samples: Samples = {name: ([], []) for name in ("frozen_epoch", "frozen_first_epoch", "frozen_run")}
@@ -92,23 +109,25 @@ def frozen(place: Place) -> Samples:
         for _ in range(2 if place.quick else place.repeats):
             stamps = runs.turn(1)
             steps = place.steps(24)
-            step, val_step = train.turn(steps, 5) / steps, val.turn(place.steps(10), 5) / place.steps(10)
+            val_steps = place.steps(10)
+            step = train.turn(steps, 5) / steps
+            val_step = val.turn(val_steps, 5) / val_steps
             epoch = step * TRAIN / BATCH
             later = [end - begin for begin, end in zip(stamps["begin"][1:], stamps["end"][1:], strict=True)]
             whole = epochs * (epoch + val_step * VAL / BATCH)
-            pairs = (median(later), epoch), (stamps["end"][0], epoch), (stamps["run"], whole)
+            pairs = ((median(later), epoch), (stamps["end"][0], epoch), (stamps["run"], whole))
             for (mine, theirs), (one, other) in zip(samples.values(), pairs, strict=True):
                 mine.append(one)
                 theirs.append(other)
     if place.quick:
-        del samples["frozen_run"]  # of other than EPOCHS epochs
+        del samples["frozen_run"]  # the row is defined for EPOCHS epochs
     return samples
 
 
 def reading(place: Place) -> Samples:
-    """FER2013 into arrays."""
+    """Measure the reading of FER2013 into arrays."""
     with ExitStack() as stack:
-        makes = inputs.read_cold, inputs.read_pandas, inputs.read_warm
+        makes = (inputs.read_cold, inputs.read_pandas, inputs.read_warm)
         sides = [Side(calls, partial(make, place.root)) for make in makes]
         for side in sides:
             stack.callback(side.close)
@@ -117,11 +136,11 @@ def reading(place: Place) -> Samples:
 
 
 def overhead(place: Place) -> Samples:
-    """Our loop and a bare one; short blocks and many of them, because the difference is small."""
+    """Measure our loop and a bare one in many short blocks, because their difference is small."""
     with ExitStack() as stack:
         sides = [
-            Side(ours, fit_arguments("fashion_cnn", place.root, place.device)),
-            Side(bare, "fashion_cnn", place.root, place.device),
+            Side(ours, fit_arguments("fashion_plain", place.root, place.device)),
+            Side(bare, "fashion_plain", place.root, place.device),
         ]
         for side in sides:
             stack.callback(side.close)
@@ -130,7 +149,7 @@ def overhead(place: Place) -> Samples:
 
 
 def decoding(place: Place) -> Samples:
-    """DeepWeeds, images a second into training."""
+    """Measure how many images of DeepWeeds a second are ready for training."""
     with ExitStack() as stack:
         makes: list[Any] = [
             partial(inputs.our_batches, place.root, ["--data.augment_with", "albumentations"]),
@@ -146,7 +165,7 @@ def decoding(place: Place) -> Samples:
 
 
 def memory(place: Place) -> Samples:
-    """Peak resident memory of a short run of the full arm, both at once: it hardly varies."""
+    """Measure the peak resident memory of a short run of the full arm. It hardly varies, so both sides run at once."""
     limits = {"max_epochs": 1, "limit_train_batches": 6, "limit_val_batches": 1}
     more = [f"--trainer.{name}={value}" for name, value in limits.items()]
     more += [*BATCH_AUGMENTED, *UNCACHED]
@@ -154,7 +173,7 @@ def memory(place: Place) -> Samples:
     for _ in range(1 if place.quick else 3):
         with tempfile.TemporaryDirectory() as runs:
             line = fit_arguments("fer_full", place.root, place.device, [*more, f"--run.root={runs}"])
-            commands = ["experiments.cli", *line], ["benchmarks.memory", str(place.root), place.device]
+            commands = (["experiments.cli", *line], ["benchmarks.memory", str(place.root), place.device])
             pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
             processes = [subprocess.Popen([sys.executable, "-m", *command], **pipes) for command in commands]
             texts = [process.communicate()[0] for process in processes]
@@ -179,7 +198,7 @@ GROUPS: dict[tuple[str, ...], Callable[[Place], Samples]] = {
 
 
 def make_scratch(root: Path, scratch: Path) -> None:
-    """A data folder with a link to FER2013 and caches of its own."""
+    """Fill a data folder with a link to FER2013; its caches are its own."""
     (scratch / "fer2013").symlink_to((root / "fer2013").resolve())
     decoded = scratch / ".decoded"
     shutil.rmtree(decoded, ignore_errors=True)

@@ -1,8 +1,8 @@
-"""The two sides of a row: each a process of its own that works only while it is its turn.
+"""The two sides of a row, each a process of its own that works only in its turn.
 
-Both processes live as long as their row, and the blocks of steps that are timed alternate between them, so that what
-else the machine does meets both. A block is `skip` steps that are not timed (the workers of a loader that has waited
-are ahead) and `count` steps that are.
+Both processes live as long as their row. The timed blocks of steps alternate between them, so that any other work of
+the machine disturbs both. A block is `skip` steps without a clock, because the workers of a loader that has waited are
+ahead, and then `count` timed steps.
 """
 
 import contextlib
@@ -28,16 +28,16 @@ Turn = tuple[int, int]  # steps to skip, steps to time
 
 
 class Done(Exception):
-    """There is no more to measure."""
+    """The parent needs no more measurements."""
 
 
 class Side:
     """The parent's end of a process.
 
     Args:
-        work: Function `work(connection, *arguments)` for the process; it sends None when it is ready, receives a turn
-            or None, which ends it, and sends what it has measured.
-        arguments: More of that function.
+        work: Function `work(connection, *arguments)` of the process. It sends None when it is ready; then it receives
+            a turn and sends a measurement, over and over, until it receives None.
+        arguments: Further arguments of that function.
     """
 
     def __init__(self, work: Callable[..., None], *arguments: Any) -> None:
@@ -50,10 +50,10 @@ class Side:
         self.receive()
 
     def receive(self) -> Any:
-        """What the process sends next.
+        """Wait for the next message of the process.
 
         Raises:
-            RuntimeError: It has ended; with the last lines it printed.
+            RuntimeError: The process has ended; the message is the last lines that it printed.
         """
         try:
             return self.connection.recv()
@@ -61,7 +61,12 @@ class Side:
             raise RuntimeError("".join(self.log.readlines()[-15:])) from None
 
     def turn(self, count: int, skip: int = 0) -> Any:
-        """Let it work, and give what it sends."""
+        """Let the process work, and return its measurement.
+
+        Args:
+            count: Number of timed steps.
+            skip: Number of steps before them without a clock.
+        """
         self.connection.send((skip, count))
         return self.receive()
 
@@ -79,7 +84,7 @@ def _run(work: Callable[..., None], connection: Connection, log: str, arguments:
     file = os.open(log, os.O_WRONLY | os.O_APPEND)
     os.dup2(file, sys.stdout.fileno())
     os.dup2(file, sys.stderr.fileno())
-    set_start_method("fork", force=True)  # of workers, as in a process that a user starts; here it would be spawn
+    set_start_method("fork", force=True)  # workers start as in a process of the user; here the default is spawn
     with contextlib.suppress(Done):
         work(connection, *arguments)
 
@@ -96,29 +101,32 @@ class Turns(Callback):
     connection: ClassVar[Connection]
 
     def __init__(self) -> None:
-        self.left, self.count, self.started = WARM_UP, 0, 0.0
+        self.left = WARM_UP
+        self.count = 0
+        self.started = 0.0
 
     def on_train_batch_end(self, *_: Any) -> None:
-        """A step is done."""
+        """Count a training step."""
         self.step()
 
     def on_validation_batch_end(self, trainer: L.Trainer, *_: Any) -> None:
-        """The same in `trainer.validate`."""
+        """Count a validation step, if the side validates."""
         if trainer.state.fn == "validate":
             self.step()
 
     def step(self) -> None:
-        """Count; stamp and wait where a block begins or ends.
+        """Count a step. At the end of a block, send its seconds and wait for the next turn.
 
         Raises:
-            Done: The parent has all it wants.
+            Done: The parent needs no more measurements.
         """
         self.left -= 1
         if self.left > 0:
             return
         synchronise()
         if self.count and not self.started:  # the steps to skip are done
-            self.left, self.started = self.count, time.perf_counter()
+            self.left = self.count
+            self.started = time.perf_counter()
             return
         self.connection.send(time.perf_counter() - self.started if self.started else None)
         turn = self.connection.recv()
@@ -130,13 +138,14 @@ class Turns(Callback):
 
 
 class Stamps(Callback):
-    """When an epoch's training part ends, and the run: seconds since `fit` began."""
+    """Notes when the training part of each epoch begins and ends, and when the run ends, in seconds since its start."""
 
     last: ClassVar[dict[str, Any]]
 
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Start the clock."""
-        self.start, self.trained = time.perf_counter(), False
+        self.start = time.perf_counter()
+        self.trained = False
         Stamps.last = {"begin": [], "end": []}
 
     def _stamp(self, name: str) -> None:
@@ -144,38 +153,38 @@ class Stamps(Callback):
         self.last[name].append(time.perf_counter() - self.start)
 
     def on_train_epoch_start(self, *_: Any) -> None:
-        """An epoch begins."""
+        """Note the beginning of an epoch."""
         self._stamp("begin")
         self.trained = False
 
     def on_validation_start(self, *_: Any) -> None:
-        """Its training part is over."""
+        """Note the end of its training part."""
         self._stamp("end")
         self.trained = True
 
     def on_train_epoch_end(self, *_: Any) -> None:
-        """The same without validation."""
+        """Note the end of the training part if there was no validation."""
         if not self.trained:
             self._stamp("end")
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
-        """The run is over."""
+        """Note the end of the run and its peak memory."""
         synchronise()
         self.last["run"] = time.perf_counter() - self.start
         self.last["peak"] = peak_memory_mb(pl_module.device)
 
 
 def fit_arguments(config: str, root: Path, device: str, more: Sequence[str] = ()) -> list[str]:
-    """The command line of a config: random weights, which cost the same, and nothing beside the training."""
+    """Make the command line of a config: random weights, which cost the same, and nothing beside the training."""
     options = {"data.root": root, "trainer.accelerator": device, "trainer.devices": 1}
     options |= {f"trainer.{name}": "false" for name in ("logger", "enable_progress_bar", "enable_checkpointing")}
-    if config != "fashion_cnn":
+    if config != "fashion_plain":
         options["model.weights"] = "none"
     return ["fit", f"--config=configs/{config}.yaml", *(f"--{name}={value}" for name, value in options.items()), *more]
 
 
 def ours(connection: Connection, arguments: Sequence[str]) -> None:
-    """Blocks of training steps of the real command line."""
+    """Run blocks of training steps of the real command line."""
     from experiments.cli import main
 
     Turns.connection = connection
@@ -185,7 +194,13 @@ def ours(connection: Connection, arguments: Sequence[str]) -> None:
 
 
 def our_runs(connection: Connection, arguments: Sequence[str], features: Path | None) -> None:
-    """Whole runs of the real command line, each from nothing where its folder of features is given."""
+    """Do whole runs of the real command line.
+
+    Args:
+        connection: Connection to the parent.
+        arguments: The command line.
+        features: Folder of cached features to remove before each run.
+    """
     from experiments.cli import main
 
     connection.send(None)
@@ -198,7 +213,7 @@ def our_runs(connection: Connection, arguments: Sequence[str], features: Path | 
 
 
 def our_data(config: str, root: Path, more: Sequence[str] = ()) -> tuple[Any, Any]:
-    """The classifier and the data module of a config, ready to give batches."""
+    """Build the classifier and the data module of a config, ready to yield batches."""
     from experiments.cli.commands import CLI
 
     class Objects(CLI):
@@ -213,11 +228,12 @@ def our_data(config: str, root: Path, more: Sequence[str] = ()) -> tuple[Any, An
 
 
 def bare(connection: Connection, config: str, root: Path, device: str, more: Sequence[str] = ()) -> None:
-    """A PyTorch loop with the network, the optimizer and the batches of a config, without Lightning or metrics."""
+    """Run a PyTorch loop with the network, the optimizer and the batches of a config, without Lightning or metrics."""
     model, data = our_data(config, root, more)
     model = model.to(device).train()
     optimizer = torch.optim.AdamW(model.network.parameters(), lr=1e-3)
-    Turns.connection, turns = connection, Turns()
+    Turns.connection = connection
+    turns = Turns()
     for epoch in range(1000):
         batches = data.train_dataloader()
         batches.sampler.set_epoch(epoch)
@@ -230,7 +246,7 @@ def bare(connection: Connection, config: str, root: Path, device: str, more: Seq
 
 
 def transferred(data: Any, model: Any, batch: dict[str, Any], device: str) -> dict[str, Any]:
-    """A batch on its device, after the hooks that augment it there."""
+    """Move a batch to a device and call the hooks that augment it there."""
     moved = {key: it.to(device) if isinstance(it, torch.Tensor) else it for key, it in batch.items()}
     for owner in (data, model):
         moved = owner.on_after_batch_transfer(moved, 0)
@@ -238,27 +254,30 @@ def transferred(data: Any, model: Any, batch: dict[str, Any], device: str) -> di
 
 
 def peer(connection: Connection, arm: str, dataset: Callable[[], Any], device: str, validates: bool = False) -> None:
-    """Blocks of steps of what a user would write."""
+    """Run blocks of steps of the peer."""
     from benchmarks import peers
 
     L.seed_everything(0)
     torch.set_float32_matmul_precision("high")
     Turns.connection = connection
-    trainer = peers.trainer(arm, device, [Turns()], **({"limit_val_batches": 1.0} if validates else {}))
+    limits = {"limit_val_batches": 1.0} if validates else {}
+    trainer = peers.trainer(arm, device, [Turns()], **limits)
     run: Any = trainer.validate if validates else trainer.fit
     run(peers.module(arm), peers.loader(dataset(), shuffle=not validates))
 
 
 def batches(connection: Connection, make: Callable[[], Callable[[int], Iterator[Any]]]) -> None:
-    """Blocks of batches of a loader alone; `make` gives a function from the epoch to its batches."""
-    Turns.connection, turns, epochs = connection, Turns(), make()
+    """Take blocks of batches from a loader; `make` returns a function from the index of an epoch to its batches."""
+    Turns.connection = connection
+    turns = Turns()
+    epochs = make()
     for epoch in range(1000):
         for _ in epochs(epoch):
             turns.step()
 
 
 def calls(connection: Connection, make: Callable[[], Callable[[], float]]) -> None:
-    """Blocks of calls of a function that gives the seconds it has taken."""
+    """Call a function in blocks; `make` returns the function, which measures its own seconds."""
     function = make()
     connection.send(None)
     while turn := connection.recv():

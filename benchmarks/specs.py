@@ -1,8 +1,8 @@
-"""The rows of results.json: what each compares, what its ratio is to reach, what limits it."""
+"""Definitions of the rows of results.json: the peer, the ratio to reach, the limit."""
 
 from benchmarks.measure import Spec
 
-EPOCHS = 20  # of frozen_run
+EPOCHS = 20  # epochs of frozen_run
 SCALED = "timed over steps inside the running fit, after warm-up, and scaled to the epoch's images"
 FINETUNING = "BackboneFinetuning(train_bn=False) + DataLoader"
 ORDINARY = "Lightning + torchvision transforms + DataLoader(2 workers)"
@@ -66,8 +66,13 @@ QUICK = (
 )
 
 GPU_PAIRS = (
-    *("frozen_epoch", "frozen_first_epoch", "frozen_run"),
-    *("partial_epoch", "partial_uncached", "full_epoch", "fashion_epoch"),
+    "frozen_epoch",
+    "frozen_first_epoch",
+    "frozen_run",
+    "partial_epoch",
+    "partial_uncached",
+    "full_epoch",
+    "fashion_epoch",
 )
 GPU = {
     "fashion_10_epochs": Spec("5 s", "s", 1, target=5, note="with validation; the second run in a process"),

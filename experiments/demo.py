@@ -3,6 +3,8 @@
 All images are generated, so nothing is needed but this project: `make demo`.
 """
 
+import argparse
+import io
 import json
 import time
 from pathlib import Path
@@ -10,6 +12,7 @@ from pathlib import Path
 from rich.console import Console
 from rich.table import Table
 
+from basics.blocks import indented, replace_block
 from datamodules import sample_data
 from experiments.cli import main as lightning
 
@@ -20,6 +23,9 @@ ARMS = ("frozen", "partial", "full")
 
 def main() -> None:
     """Generate, pretrain, fine-tune, test and print the table."""
+    parser = argparse.ArgumentParser(prog="python -m experiments.demo", description=__doc__)
+    parser.add_argument("--readme", action="store_true", help="put the table into README.md, too")
+    given = parser.parse_args()
     start = time.perf_counter()
     if not (DATA / "shapes").is_dir():
         sample_data.write_shapes(DATA)
@@ -31,11 +37,17 @@ def main() -> None:
         print(f"\n== faces, {arm}", flush=True)
         lightning(["fit", "--config", f"configs/fer_{arm}.yaml", "--config", "configs/demo/faces.yaml"])
         lightning(["test", "--config", str(RUNS / "fer" / arm / "seed0" / "config.yaml"), "--ckpt_path", "best"])
-    print_table()
-    print(f"{time.perf_counter() - start:.0f} s in all; the runs are in {RUNS}/fer/<arm>/seed0")
+    table = table_of_arms()
+    closing = f"{time.perf_counter() - start:.0f} s in all; the runs are in {RUNS}/fer/<arm>/seed0"
+    Console().print(table)
+    print(closing)
+    if given.readme:
+        text = io.StringIO()
+        Console(file=text, width=80).print(table)
+        replace_block("demo", indented(text.getvalue() + closing))
 
 
-def print_table() -> None:
+def table_of_arms() -> Table:
     """Accuracy, macro-F1 and cost of the three arms, from their own files."""
     table = Table("arm", title="generated faces, test split", title_justify="left")
     for column in ("accuracy", "macro-F1", "trainable parameters", "seconds"):
@@ -49,7 +61,7 @@ def print_table() -> None:
         table.add_row(
             arm, f"{record['test']['accuracy']:.3f}", f"{record['test']['f1_macro']:.3f}", trainable, f"{seconds:.0f}"
         )
-    Console().print(table)
+    return table
 
 
 if __name__ == "__main__":

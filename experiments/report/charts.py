@@ -15,14 +15,25 @@ DASHES: list[Any] = ["-", (0, (6, 2)), (0, (3, 1.5)), (0, (1, 1)), (0, (6, 2, 1,
 
 
 def frontier(points: Sequence[Mapping[str, Any]], xlabel: str, says: str) -> str:
-    """Macro-F1 against cost, an arm a point, and the line of those that nothing beats for less.
+    """Macro-F1 against cost as SVG.
 
     Args:
-        points: name, index, cost, f1, ci95 (None with one run) of each arm.
-        xlabel: What the cost is, with its unit.
-        says: The finding, for who cannot see the figure.
+        points: Arms, as in `frontier_figure`.
+        xlabel: Name and unit of the cost.
+        says: The finding, for readers who cannot see the figure.
     """
-    figure, axes = panel(390, 310, bottom=44)
+    return to_svg(frontier_figure(points, xlabel), says)
+
+
+def frontier_figure(points: Sequence[Mapping[str, Any]], xlabel: str, width: int = 390) -> Any:
+    """Draw macro-F1 against cost, a point for each arm, and the line of the arms that no other beats for less.
+
+    Args:
+        points: Mappings with name, index, cost, f1 and ci95 (None with one run), one for each arm.
+        xlabel: Name and unit of the cost.
+        width: Width of the figure in CSS pixels.
+    """
+    figure, axes = panel(width, 310, bottom=44)
     costs = [point["cost"] for point in points]
     if min(costs) > 0 and max(costs) / min(costs) > 8:
         axes.set_xscale("log")
@@ -41,7 +52,7 @@ def frontier(points: Sequence[Mapping[str, Any]], xlabel: str, says: str) -> str
     plain_ticks(axes)
     axes.set_title("macro-F1 on test", loc="left", fontsize=12, color=MUTED)
     axes.get_xlim(), axes.get_ylim()  # matplotlib sets the limits when they are asked for
-    width, height = figure.get_size_inches() * 72
+    height = figure.get_size_inches()[1] * 72
     places = [axes.transData.transform((point["cost"], point["f1"])) for point in points]
     # The frontier rises to the right: nothing crosses a name below a point, or above and to the left of one on it.
     lefts = [x > width - 100 for x, _ in places]
@@ -57,7 +68,7 @@ def frontier(points: Sequence[Mapping[str, Any]], xlabel: str, says: str) -> str
         if abs(at - y) > 16:
             figure.add_artist(_line([x, beside], [y, at], width, height))
         figure.text(beside / width, at / height, point["name"], va="center", ha="right" if left else "left")
-    return to_svg(figure, says)
+    return figure
 
 
 def undominated(points: Sequence[Mapping[str, Any]]) -> list[Mapping[str, Any]]:

@@ -1,12 +1,12 @@
-"""results/<study>.json as the tables that people read: Markdown, LaTeX, and the blocks of README.md."""
+"""results/<study>.json as the tables that people read: Markdown, LaTeX, and the blocks of the pages."""
 
 import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+from basics.blocks import block_names, replace_block
 from basics.errors import stop
-from basics.files import write_file
 
 HEADER = (
     *("arm", "accuracy", "macro-F1", "clean macro-F1", "ECE", "trainable"),
@@ -68,29 +68,26 @@ def clean_rule(results: Mapping[str, Any]) -> str:
     return f"{clean['rule']} ({left})"
 
 
-def refresh(readme: Path, out: Path) -> None:
-    """Put `<out>/<study>.md` into every block `<!-- results-<study> --> ... <!-- /results-<study> -->` of a file.
+def refresh(out: Path) -> None:
+    """Put `<out>/<study>.md` into the blocks `results-<study>` of the pages, and its first table into `arms-<study>`.
+
+    Args:
+        out: Folder of the results.
 
     Raises:
         SystemExit: A block has no end, or there is no block; one line says which.
     """
-    text = readme.read_text()
-    studies = re.findall(r"^<!-- results-(\S+) -->$", text, re.M)
-    if not studies:
-        stop(f"{readme} has no line <!-- results-STUDY --> with a line <!-- /results-STUDY --> below it")
-    for study in studies:
-        start, end = f"<!-- results-{study} -->\n", f"<!-- /results-{study} -->"
-        before, _, rest = text.partition(start)
-        _, closed, after = rest.partition(end)
-        if not closed:
-            stop(f"{readme}: {start.strip()} has no {end} below it")
+    names = [name for name in block_names() if name.startswith(("results-", "arms-"))]
+    if not names:
+        stop("no page has a line <!-- results-STUDY --> with a line <!-- /results-STUDY --> below it")
+    for name in names:
+        kind, _, study = name.partition("-")
         table = out / f"{study}.md"
         if table.is_file():
-            text = before + start + table.read_text() + end + after
+            parts = table.read_text().split("\n\n")
+            replace_block(name, "\n\n".join(parts[:2] if kind == "arms" else parts))
         else:
-            print(f"{readme}: {study} stays as it is, there is no {table}: `make table-{study}` writes it")
-    if text != readme.read_text():
-        write_file(readme, text)
+            print(f"the block {name} stays as it is, there is no {table}: `make table-{study}` writes it")
 
 
 def _row(arm: Mapping[str, Any]) -> list[str]:

@@ -1,12 +1,16 @@
+"""Rows of the benchmarks: ratio, spread, verdict, file and table."""
+
 import json
 from pathlib import Path
 
 import pytest
 
 from benchmarks import specs
-from benchmarks.measure import Row, Spec, fallen, merge, number, read_rows, replace_block, summarise, table, write_rows
+from benchmarks.measure import Row, Spec, fallen, merge, number, read_rows, summarise, table, write_rows
 
-SECONDS, RATE, COST = Spec("it", "s", 2, 4), Spec("it", "images/s", 3, rate=True), Spec("it", "MB", 0.5, cost=True)
+SECONDS = Spec("it", "s", 2, 4)
+RATE = Spec("it", "images/s", 3, rate=True)
+COST = Spec("it", "MB", 0.5, cost=True)
 SPECS = {"seconds": SECONDS, "rate": RATE, "cost": COST}
 
 
@@ -61,7 +65,8 @@ def test_a_row_has_fallen_when_its_ratio_is_worse_by_more_than_a_quarter():
 
 
 def test_results_are_written_and_read_back(tmp_path):
-    file, rows = tmp_path / "results.json", [row("seconds", 2), Row("rate", 1, 1, 3, 0.1, "images/s", "a note")]
+    file = tmp_path / "results.json"
+    rows = [row("seconds", 2), Row("rate", 1, 1, 3, 0.1, "images/s", "a note")]
     assert read_rows(file) == []
     write_rows(file, rows, "cpu")
     assert read_rows(file) == rows
@@ -79,12 +84,6 @@ def test_the_table_has_the_verdict_and_the_notes():
     assert "300 MB | 1,200 MB | **0.25 ± 2%** | <= 0.5 | reached (1) |" in text
     assert text.endswith("\n(1) a note\n")
     assert [number(0.01234), number(12.34), number(1234.5)] == ["0.0123", "12.3", "1,234"]
-
-
-def test_the_block_of_the_readme_is_replaced_and_nothing_else():
-    text = "above\n<!-- bench -->\nold\n<!-- /bench -->\nbelow\n"
-    assert replace_block(text, "new \\1\n") == "above\n<!-- bench -->\nnew \\1\n<!-- /bench -->\nbelow\n"
-    assert replace_block("no markers\n", "new\n") == "no markers\n"
 
 
 def test_the_committed_results_are_of_rows_that_there_are():

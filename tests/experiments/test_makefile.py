@@ -1,4 +1,4 @@
-"""The Makefile, the README and the configs name each other's commands; each name must exist."""
+"""The Makefile, the pages and the configs name each other's commands; each name must exist."""
 
 import re
 import subprocess
@@ -7,7 +7,7 @@ from pathlib import Path
 import pytest
 
 MAKEFILE = Path("Makefile").read_text()
-README = Path("README.md").read_text()
+PAGES = [Path("README.md"), Path("CONTRIBUTING.md"), *Path("docs").glob("*.md")]
 TARGETS = {name for line in re.findall(r"^([a-z][a-z0-9 -]*):", MAKEFILE, re.M) for name in line.split()}
 TARGETS |= {config.stem.replace("_", "-") for config in Path("configs").glob("*_*.yaml")}
 
@@ -20,8 +20,9 @@ def test_help_lists_every_target():
         assert re.search(rf"\b{target}\b", shown), target
 
 
-def test_the_readme_names_only_targets_that_exist():
-    named = set(re.findall(r"(?:`|^    )make ([a-z][a-z-]*)", README, re.M))
+def test_the_pages_name_only_targets_that_exist():
+    text = "\n".join(page.read_text() for page in PAGES)
+    named = set(re.findall(r"(?:`|^    )make ([a-z][a-z-]*)", text, re.M))
     assert {"setup", "demo", "test", "help"} <= named <= TARGETS
 
 

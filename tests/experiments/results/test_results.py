@@ -280,11 +280,15 @@ def test_readme_is_refreshed_and_stays(tmp_path, written, monkeypatch, capsys):
     monkeypatch.chdir(tmp_path)
     block = "<!-- results-{0} -->\nold\n<!-- /results-{0} -->\n"
     Path("README.md").write_text("# Title\n\n" + block.format("fer") + "between\n" + block.format("fashion"))
+    Path("docs").mkdir()
+    Path("docs/scores.md").write_text("<!-- arms-fer -->\n<!-- /arms-fer -->\n")
     results.main(["--readme", "--out", str(root / "out")])
     once = Path("README.md").read_text()
     table = (root / "out/fer.md").read_text()
+    scores, legend, _ = table.split("\n\n")
+    assert Path("docs/scores.md").read_text() == f"<!-- arms-fer -->\n{scores}\n\n{legend}\n<!-- /arms-fer -->\n"
     assert once == "# Title\n\n" + block.format("fer").replace("old\n", table) + "between\n" + block.format("fashion")
-    assert "fashion stays as it is" in capsys.readouterr().out
+    assert "results-fashion stays as it is" in capsys.readouterr().out
     results.main(["--readme", "--out", str(root / "out")])
     assert Path("README.md").read_text() == once
     Path("README.md").write_text("<!-- results-fer -->\n")
