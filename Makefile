@@ -44,7 +44,7 @@ lock: .venv/.complete  ## Write requirements.lock anew from pyproject.toml
 
 .PHONY: readme-tables
 
-readme-tables: setup  ## Put the tables of results/ into README.md
+readme-tables: setup  ## Put the tables of results/ into README.md and docs/
 	.venv/bin/python -m experiments.results --readme
 
 data: setup  ## Download and decode the data sets into data/ (FER2013 says where to get it)
@@ -53,7 +53,7 @@ data: setup  ## Download and decode the data sets into data/ (FER2013 says where
 sample-data: setup  ## Draw sample data in the official formats into data/sample/
 	.venv/bin/python -m datamodules.sample_data --root data/sample
 
-epoch-cost: setup  ## Measure seconds and peak memory of one epoch of each config, ARGS as for `lightning fit`
+epoch-cost: setup  ## Measure seconds and peak memory of one epoch of each config, into docs/speed.md; ARGS as for `lightning fit`
 	.venv/bin/python -m benchmarks.epoch $(ARGS)
 
 peers: setup  ## The same correctness cases with Lightning's BackboneFinetuning and finetuning-scheduler (7 minutes)

@@ -29,7 +29,7 @@ examples:
   lightning test --config runs/fer/full/seed0/config.yaml --ckpt_path best
 
 All options, with their defaults: lightning fit --help. Those of a class: lightning fit --model.help CLASS, and
---data.help. README.md says the rest."""
+--data.help. README.md and docs/ say the rest."""
 
 
 def help_text() -> str:
