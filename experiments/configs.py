@@ -63,7 +63,8 @@ def differences(first: Config, second: Config, *between: Between) -> Iterator[Di
         Every value that the lists do not allow to differ, in the order of the keys.
     """
     allowed = [key for kind in ("runs", *between) for key in MAY_DIFFER[kind]]
-    mine, others = dict(flat(first)), dict(flat(second))
+    mine = dict(flat(first))
+    others = dict(flat(second))
     for key in sorted(mine.keys() | others.keys()):
         values = mine.get(key, "absent"), others.get(key, "absent")
         if not is_under(key, allowed) and not _equal(*values):
@@ -96,7 +97,7 @@ def replaced(config: Config, key: str, value: Any) -> dict[str, Any]:
 
 
 def is_under(key: str, names: tuple[str, ...] | list[str]) -> bool:
-    """Whether a dotted key is one of the names, or below one."""
+    """True if a dotted key is one of the names, or below one."""
     return any(key == name or key.startswith(f"{name}.") for name in names)
 
 

@@ -92,7 +92,7 @@ class RunFolder:
 
     @property
     def cost(self) -> Path:
-        """What training has cost."""
+        """Cost of the training by phase."""
         return self.path / names.COST
 
     @property

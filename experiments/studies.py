@@ -20,7 +20,7 @@ class Statement:
     Attributes:
         text: The statement in words.
         question: Name of the function.
-        arguments: Its arguments beside the comparison.
+        arguments: Arguments of the function beside the comparison.
     """
 
     text: str

@@ -11,7 +11,7 @@ from basics.errors import stop
 
 
 def no_config(path: str) -> str:
-    """What to say where there is no such file."""
+    """Message for a config file that does not exist."""
     return f"no config file {path}: --config takes a YAML file, those of this project are in configs/"
 
 

@@ -76,7 +76,7 @@ def check_resumes(path: Path, checkpoint: Mapping[str, Any], folder: RunFolder, 
 
     Args:
         path: Path of the checkpoint.
-        checkpoint: Its content.
+        checkpoint: Content of the file.
         folder: Folder of the run that the command line names.
         config: Resolved values of the command line.
 

@@ -33,7 +33,7 @@ All options, with their defaults: lightning fit --help. Those of a class: lightn
 
 
 def help_text() -> str:
-    """What `lightning --help` prints; the options of a subcommand are the parser's to say."""
+    """Text of `lightning --help`; the parser tells the options of a subcommand."""
     return HELP.format(subcommands="\n".join(f"  {name:<10}{line}" for name, line in SUBCOMMANDS.items()))
 
 

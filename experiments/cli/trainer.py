@@ -42,7 +42,7 @@ class Trainer(L.Trainer):
 
         Args:
             model: A transfer classifier.
-            datamodule: Its data.
+            datamodule: Data of the probe.
         """
         from transfer.probe import probe_stages, probe_table
 

@@ -1,4 +1,4 @@
-"""What arms of a table share: epochs, optimizer steps or operations; and how many learning rates each may try."""
+"""The budget that arms of a table share: epochs, optimizer steps or operations; trials of learning rates."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -131,7 +131,7 @@ def epochs_at_cost(arm: ArmCost, cost: float) -> int:
 
 
 def _fits(arm: ArmCost, epochs: int) -> bool:
-    """Whether phases that end at an epoch of their own leave one to each of the others."""
+    """True if phases that end at an epoch of their own leave one to each of the others."""
     return all(phase.until is None or phase.until < 1 or phase.until < epochs for phase in arm.phases)
 
 

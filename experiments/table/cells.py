@@ -110,7 +110,7 @@ class Cell:
         """One line if the run that is there was made with other values than those asked for.
 
         Args:
-            free_rate: Its learning rate may be any, because trials have not chosen it yet.
+            free_rate: Accept any learning rate, because trials have not chosen it yet.
         """
         saved = self.run.saved_config()
         if saved is None:

@@ -1,4 +1,4 @@
-"""What a table prints while it runs, and how long it still takes."""
+"""Progress of a table: counts, names of running cells, the time to go."""
 
 import sys
 import time

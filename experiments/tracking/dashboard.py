@@ -29,7 +29,7 @@ MEAN = {"groupby_aggfunc": "mean", "groupby_rangefunc": "stddev"}  # over the ru
 
 
 def curves() -> list[Any]:
-    """What was measured every epoch: mean over the runs of a group, the band is one standard deviation."""
+    """Plots of every epoch: mean over the runs of a group, the band is one standard deviation."""
     import wandb_workspaces.reports.v2 as wr
 
     shown = {MONITOR: "Validation macro-F1", "val/loss": "Validation loss", "train/loss": "Training loss"}
@@ -83,8 +83,8 @@ def workspace(entity: str, project: str) -> Any:
     """The workspace: all studies, runs grouped by study and, within it, by strategy.
 
     Args:
-        entity: Whose project it is; empty where nobody is logged in.
-        project: Its name.
+        entity: Owner of the project; empty where nobody is logged in.
+        project: Name of the project.
     """
     import wandb_workspaces.workspaces as ws
 
@@ -108,9 +108,9 @@ def report(entity: str, project: str) -> Any:
     """The report: a chapter for each study, runs grouped by strategy.
 
     Args:
-        entity: Whose project it is; empty where nobody is logged in, and the run sets then name no project: to look up
+        entity: Owner of the project; empty where nobody is logged in, and the run sets then name no project: to look up
             its number needs a login.
-        project: Its name.
+        project: Name of the project.
     """
     import wandb_workspaces.reports.v2 as wr
 
@@ -143,8 +143,8 @@ def save(entity: str, project: str, api: Any) -> list[str]:
     """Create both in W&B, or replace what an earlier call has created.
 
     Args:
-        entity: Whose project it is.
-        project: Its name.
+        entity: Owner of the project.
+        project: Name of the project.
         api: A `wandb.Api`.
 
     Returns:
@@ -156,7 +156,8 @@ def save(entity: str, project: str, api: Any) -> list[str]:
         stop(
             f"W&B has no project {entity}/{project} yet: train something, or upload what there is with make wandb-sync"
         )
-    view, text = workspace(entity, project), report(entity, project)
+    view = workspace(entity, project)
+    text = report(entity, project)
     try:
         view._internal_id = ws.Workspace.from_url(f"https://wandb.ai/{entity}/{project}?nw={VIEW}")._internal_id
     except ValueError as error:
@@ -167,7 +168,7 @@ def save(entity: str, project: str, api: Any) -> list[str]:
 
 
 def definition(project: str) -> dict[str, Any]:
-    """What `save` would send, as W&B's app stores it, with ids that do not change from call to call."""
+    """Definition that `save` would send, as W&B's app stores it, with the same ids in every call."""
     import random
 
     import wandb_workspaces.workspaces  # noqa: F401  (draws numbers while it is imported)

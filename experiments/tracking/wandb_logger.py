@@ -16,7 +16,7 @@ PROJECT = "finetune-compare"
 
 
 def wandb_logger(run: RunFolder) -> WandbLogger | bool:
-    """A W&B run whose group, job type, name and config let a dashboard compare arms at once.
+    """Make a W&B run whose group, job type, name and config let a dashboard compare arms at once.
 
     Without a login it records offline and says how to upload; without wandb the run's own files are the record.
     The test's part of the run has the names in its config too: the two may be uploaded apart from each other.
@@ -72,7 +72,7 @@ def finish_wandb() -> None:
 
 
 def logged_in() -> bool:
-    """Whether this machine has a key for W&B; nothing is sent to find out."""
+    """True if this machine has a key for W&B; nothing is sent to find out."""
     if os.environ.get("WANDB_API_KEY"):
         return True
     netrc = Path(os.environ.get("NETRC", Path.home() / ".netrc"))
