@@ -10,22 +10,23 @@ from experiments.tracking.wandb_logger import logged_in
 
 
 def recorded_offline(root: Path) -> tuple[list[Path], list[Path]]:
-    """Folders of the W&B records that are still to be uploaded.
+    """Find the folders of the W&B records that are still to be uploaded.
 
     Args:
         root: Folder of all runs.
 
     Returns:
-        Those that begin a run, and those that go on with one (a resumed training, the test); each oldest first.
+        Records that begin a run, and records that go on with one (a resumed training, the test); each oldest first.
     """
     begun: set[str] = set()
-    records: tuple[list[Path], list[Path]] = ([], [])
+    first: list[Path] = []
+    later: list[Path] = []
     paths = root.rglob("offline-run-*/run-*.wandb")
     for path in sorted(paths, key=lambda path: path.parent.name):  # offline-run-<time>-<id>
         if not path.with_name(f"{path.name}.synced").exists():  # `wandb sync` leaves it
-            records[path.name in begun].append(path.parent)
+            (later if path.name in begun else first).append(path.parent)
         begun.add(path.name)  # run-<id>.wandb
-    return records
+    return first, later
 
 
 def sync(root: Path) -> None:
@@ -36,7 +37,7 @@ def sync(root: Path) -> None:
         print(f"nothing to upload: no offline W&B record below {root} that is not yet uploaded")
         return
     if not logged_in():
-        records = f"{count} offline record{'s' * (count > 1)} below {root}"
+        records = f"{count} offline {'records' if count > 1 else 'record'} below {root}"
         stop(f"{records}, and nobody is logged in: wandb login && make wandb-sync")
     command = [sys.executable, "-m", "wandb", "sync"]
     # Without `resume` the record of a test would replace the curves of its training (wandb issue 3841).

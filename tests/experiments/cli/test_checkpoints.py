@@ -46,7 +46,19 @@ def test_a_run_is_resumed_under_its_own_names_and_values(trained, fails):
     other = [value if value != FER[1] else "configs/fer_frozen.yaml" for value in args]
     assert "and this is fer/frozen/seed1" in fails("fit", *other, "--ckpt_path", last)
     assert "model.lr is 0.5, and 0.001 in" in fails("fit", *args, "--model.lr", 0.5, "--ckpt_path", last)
+    assert "data.split_seed is 1, and 0 in" in fails("fit", *args, "--data.split_seed", 1, "--ckpt_path", last)
+    assert "trainer.precision is 16-mixed, and None in" in fails(
+        "fit", *args, "--trainer.precision", "16-mixed", "--ckpt_path", last
+    )
     assert (folder / "config.yaml").read_bytes() == before
+
+
+def test_a_checkpoint_that_has_left_its_folder_still_knows_the_values_of_model_and_data(trained, fails, tmp_path):
+    folder, args = trained
+    copy = tmp_path / "copy.ckpt"
+    shutil.copy(folder / "checkpoints/last.ckpt", copy)
+    assert f"data.split_seed is 1, and 0 in {copy}" in fails("fit", *args, "--data.split_seed", 1, "--ckpt_path", copy)
+    assert f"model.lr is 0.5, and 0.001 in {copy}" in fails("fit", *args, "--model.lr", 0.5, "--ckpt_path", copy)
 
 
 def test_a_test_is_recorded_under_the_names_of_the_run(trained, lightning):

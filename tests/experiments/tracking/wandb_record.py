@@ -2,6 +2,7 @@
 
 import json
 import struct
+import time
 from collections.abc import Iterable, Iterator
 from pathlib import Path
 from types import SimpleNamespace
@@ -11,7 +12,7 @@ BLOCK = 32 * 1024
 
 
 def messages(content: bytes) -> Iterator[bytes]:
-    """Of a log in leveldb's format: pieces of checksum, length, kind and data, which do not cross blocks of 32 KiB."""
+    """Messages of a log in leveldb's format: pieces of checksum, length, kind and data, which do not cross blocks of 32 KiB."""
     assert content[:4] == b":W&B"
     position, message = 7, b""
     while position + 7 <= len(content):
@@ -26,14 +27,22 @@ def messages(content: bytes) -> Iterator[bytes]:
             message = b""
 
 
-def read(path: Path) -> SimpleNamespace:
-    """The run with its config, the rows of the history, and the summary, of a run-*.wandb file."""
+def records(path: Path, patience: float = 30) -> list[Any]:
+    """All records of a file; W&B's process may still write them after `wandb.finish` has returned."""
     from wandb.proto.wandb_internal_pb2 import Record
 
+    deadline = time.monotonic() + patience
+    while True:
+        found = [Record.FromString(message) for message in messages(path.read_bytes())]
+        if any(record.WhichOneof("record_type") == "exit" for record in found) or time.monotonic() > deadline:
+            return found
+        time.sleep(0.1)
+
+
+def read(path: Path) -> SimpleNamespace:
+    """The run with its config, the rows of the history, and the summary, of a run-*.wandb file."""
     config, history, summary, run = {}, [], {}, None
-    for message in messages(path.read_bytes()):
-        record = Record()
-        record.ParseFromString(message)
+    for record in records(path):
         kind = record.WhichOneof("record_type")
         if kind == "run":
             run = record.run
