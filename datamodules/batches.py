@@ -64,12 +64,12 @@ class BatchDataset(Dataset[dict[str, Any]]):
 
     def without_images(self, request: Request) -> dict[str, Any]:
         """The rest of a batch, where features stand in for the images."""
-        _, places, share = request
+        _, places, rank_weight = request
         index = np.asarray(places)
         return {
             "label": torch.from_numpy(self.split.labels[index]),
             "index": torch.from_numpy(index),
-            "share": share,
+            "rank_weight": rank_weight,
         }
 
     def _prepare(self, image: Array, epoch: int, place: int) -> Array:

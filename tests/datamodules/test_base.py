@@ -60,7 +60,7 @@ def test_the_batch_size_is_that_of_all_devices_together(sample_root, rank, world
 
 def test_grey_batches_are_uint8_with_one_channel(sample_root):
     batch = next(iter(fashion(sample_root, batch_size=20).train_dataloader()))
-    assert batch.pop("share") == 1.0
+    assert batch.pop("rank_weight") == 1.0
     assert {key: tuple(value.shape) for key, value in batch.items()} == {
         "image": (20, 1, 28, 28),
         "label": (20,),
@@ -291,7 +291,7 @@ def test_batches_without_images_say_the_rest(sample_root):
     with_images = next(iter(data.train_dataloader()))
     data.without_images.add("train")
     batch = next(iter(data.train_dataloader()))
-    assert batch.keys() == {"label", "index", "share"}
+    assert batch.keys() == {"label", "index", "rank_weight"}
     assert torch.equal(batch["index"], with_images["index"])
     assert "image" in next(iter(data.val_dataloader()))
 

@@ -156,6 +156,14 @@ def test_the_fingerprint_follows_values_and_names():
     assert fingerprint(numbers, ["a", "c"]) != first
 
 
+def test_fingerprints_of_runs_and_caches_that_exist_stay_valid():
+    numbers = np.arange(6).reshape(2, 3)
+    floats, none = np.asfortranarray(numbers.astype(np.float32)), np.zeros((0, 3), np.uint8)
+    assert fingerprint(numbers, ["a", "b"]) == "f36aa7196c029c2a"
+    assert fingerprint(floats, none, ["ä", ""], [], numbers[:, ::2]) == "2caefa9fe426ac16"
+    assert fingerprint() == "e3b0c44298fc1c14"
+
+
 def test_colour_images_are_rgb_and_grey_ones_have_one_channel(tmp_path):
     red = write(tmp_path / "red.png", np.full((4, 5, 3), (0, 0, 255), np.uint8))  # OpenCV writes blue first
     colour = read_image(red, 3)
