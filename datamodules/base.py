@@ -13,12 +13,12 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from basics.errors import UserError
-from datamodules.batch_transforms import BatchAugmentation
+from datamodules.augment.albumentations import Augmentation, Transform
+from datamodules.augment.batch import BatchAugmentation
 from datamodules.batches import BatchDataset
 from datamodules.images import Array, MappedImages, Split, fingerprint, read_image
 from datamodules.samplers import BatchSampler, ResumableLoader
 from datamodules.splits import same_pixels, stratified_split
-from datamodules.transforms import Augmentation, Transform
 
 AugmentWith = Literal["batch", "albumentations"]
 PARTS = ("train", "val", "test")

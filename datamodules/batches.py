@@ -7,10 +7,10 @@ import torch
 from torch import Tensor
 from torch.utils.data import Dataset
 
-from datamodules.batch_transforms import BatchAugmentation
+from datamodules.augment.albumentations import Augmentation
+from datamodules.augment.batch import BatchAugmentation
 from datamodules.images import Array, Split, resize
 from datamodules.samplers import Request
-from datamodules.transforms import Augmentation
 
 
 class BatchDataset(Dataset[dict[str, Any]]):
