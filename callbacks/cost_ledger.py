@@ -60,8 +60,8 @@ class CostLedger(Checkpoint):
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
     ) -> None:
         """Count the images of all ranks, and their operations."""
-        share = batch.get("share", 1.0)
-        images = round(len(batch["label"]) * trainer.world_size / share) if share else 0
+        rank_weight = batch.get("rank_weight", 1.0)
+        images = round(len(batch["label"]) * trainer.world_size / rank_weight) if rank_weight else 0
         assert self._flops is not None
         forward, backward, frozen = self._flops
         phase = self.phases[-1]

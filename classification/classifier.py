@@ -17,14 +17,14 @@ from classification.schedules import shown_rates
 class Batch(TypedDict):
     """One batch: images `[B, C, H, W]` (uint8, or float in [0, 1]), labels `[B]`, places in the split `[B]`.
 
-    `share` is the number of images relative to the mean over the ranks of this step (1.0 unless that is uneven). There
-    is no `image` where cached features of it stand in.
+    `rank_weight` is the number of images of this rank over the mean of all ranks in this step: 1.0 unless the last step
+    is uneven. A batch has no `image` if cached features stand in for it.
     """
 
     image: NotRequired[Tensor]
     label: Tensor
     index: Tensor
-    share: NotRequired[float]
+    rank_weight: NotRequired[float]
 
 
 class Classifier(PhasedModule):
@@ -129,7 +129,7 @@ class Classifier(PhasedModule):
         loss: Tensor = self.train_loss(logits, batch["label"])
         self._split("train").update(loss, logits, batch["label"])
         # DDP averages the gradients of the ranks, not of the images.
-        return loss * batch.get("share", 1.0) + self.penalty()
+        return loss * batch.get("rank_weight", 1.0) + self.penalty()
 
     def validation_step(self, batch: Batch, batch_idx: int) -> None:
         """Add one batch to the sums."""

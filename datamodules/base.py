@@ -1,4 +1,4 @@
-"""What all data sets share: batches, workers, exact samplers, augmentation, splits."""
+"""Base of all data sets: batches, workers, exact samplers, augmentation, fingerprints."""
 
 import math
 import os
@@ -13,39 +13,40 @@ from torch import Tensor
 from torch.utils.data import DataLoader
 
 from basics.errors import UserError
-from datamodules.batch_transforms import BatchAugmentation
+from datamodules.augment.albumentations import Augmentation, Transform
+from datamodules.augment.batch import BatchAugmentation
 from datamodules.batches import BatchDataset
-from datamodules.images import Array, MappedImages, Split, fingerprint, read_image
+from datamodules.cache import fingerprint
+from datamodules.image_lists import read_folder
+from datamodules.images import Array
+from datamodules.leaks import same_pixels
 from datamodules.samplers import BatchSampler, ResumableLoader
-from datamodules.splits import same_pixels, stratified_split
-from datamodules.transforms import Augmentation, Transform
+from datamodules.splits import PARTS, Split, stratified_part
 
 AugmentWith = Literal["batch", "albumentations"]
-PARTS = ("train", "val", "test")
-IMAGE_SUFFIXES = {".bmp", ".jpeg", ".jpg", ".png", ".webp"}
 
 
 class ImageDataModule(L.LightningDataModule):
     """Base of all data sets: it yields batches of uint8 images; the classifier normalises them on its device.
 
-    A data set says what it is called, which classes it has, and how its splits come about (`prepare` for what
-    happens once a machine, `load_splits` for what every process does).
+    A data set says its name, its classes, and how its splits come about: `prepare` runs once a machine, `load_splits`
+    in every process.
 
     Args:
         root: Folder with one subfolder a data set.
         image_size: Side of the square images given to the network; None keeps that of the data.
         batch_size: Images of a step over all devices together, so that it stays the same when devices are added.
-        num_workers: Processes that prepare batches, for each device; None takes 0 where a batch is a mere copy, else as
-            many as there are cores for the device, at most 4.
+        num_workers: Processes that prepare batches, for each device; None takes 0 if making a batch is only a copy from
+            memory, else as many as there are cores for the device, at most 4.
         augment: Transforms for training by their albumentations names, in order: `[{HorizontalFlip: {p: 0.5}}, ...]`.
         augment_with: `albumentations`, image by image in worker processes, which knows all of its transforms; or
             `batch`, whole batches on the device that trains, which knows flips, crops, affine and photometric ones.
-        split_seed: Of splits that the publisher did not make; apart from the training's seed.
-        train_fraction: Train on so much of the training split, with the classes in its proportions; chosen by
+        split_seed: Seed of splits that the publisher did not make; apart from the training's seed.
+        train_fraction: Fraction of the training split to train on, with the classes in its proportions; chosen by
             `split_seed`.
-        cache_dir: Where decoded images are kept, and features in `.features` below it; None is `<root>/.decoded`,
+        cache_dir: Folder of the decoded images, with the features in `.features` below it; None is `<root>/.decoded`,
             and `<root>/.features`.
-        predict_folder: For `predict`: the images of this folder instead of the test split.
+        predict_folder: Folder whose images `predict` classifies instead of the test split.
     """
 
     study: ClassVar[str]
@@ -85,19 +86,18 @@ class ImageDataModule(L.LightningDataModule):
         self.fold = 0
         self.splits: dict[str, Split] = {}
         self.without_images: set[str] = set()  # splits for which cached features stand in
-        self._images_fingerprint = ""
         self._augments: Augmentation | BatchAugmentation | None = None
 
-    # What a data set says.
+    # A data set implements these.
 
     def prepare(self) -> None:
         """Download and decode; runs once a machine."""
 
     def load_splits(self) -> dict[str, Split]:
-        """The splits train, val and test; runs in every process after `prepare`."""
+        """Give the splits train, val and test; runs in every process after `prepare`."""
         raise NotImplementedError
 
-    # What is the same for all.
+    # All data sets inherit the rest.
 
     def prepare_data(self) -> None:
         """Get the data set, unless only a folder of other images is to be classified."""
@@ -113,15 +113,16 @@ class ImageDataModule(L.LightningDataModule):
                 f"choose a multiple of {world}"
             )
         if self.predict_folder:
-            self.splits = {"predict": self._folder_split(self.predict_folder)}
+            images = read_folder(self.predict_folder, self.channels, self.image_size or self.native_size)
+            self.splits = {"predict": images}
         elif not self.splits:
             self.splits = self.load_splits()
             self.whole_train = self.splits["train"]
             if self.train_fraction < 1:
-                self.splits["train"] = self._part_of(self.whole_train)
+                self.splits["train"] = stratified_part(self.whole_train, self.train_fraction, self.split_seed)
 
     def leaked(self) -> Array:
-        """Which images of the test split are known from training, as `leak_rule` says: bool `[N]`.
+        """Test images that are known from training, as `leak_rule` says: bool `[N]`.
 
         A run that trains on a part of the training split is judged by the whole of it, so that runs stay comparable.
         """
@@ -134,33 +135,32 @@ class ImageDataModule(L.LightningDataModule):
 
     @property
     def fingerprint(self) -> str:
-        """Changes when an image's place, a label or the membership of a split does."""
+        """Hash that changes when the index of an image, a label or the membership of a split does."""
         parts = [part for name in PARTS for part in (self.splits[name].rows, self.splits[name].labels)]
         return fingerprint(*parts, list(self.splits["test"].names), [self.images_fingerprint])
 
     @property
     def images_fingerprint(self) -> str:
-        """Of the pixels themselves, taken when they were decoded; `load_splits` finds it in the cache."""
-        return self._images_fingerprint
+        """Hash of the pixels themselves, taken when they were decoded."""
+        return next(iter(self.splits.values())).images.fingerprint
 
     def split_fingerprint(self, name: str, view: int | None = None) -> str:
-        """Changes with anything that makes a pixel of a split, as `whole_split` gives it."""
-        split = self.splits[name]
-        made = repr((self.augment, self.augment_with, self._seed(), view)) if view is not None else ""
-        return fingerprint(split.rows, [self.images_fingerprint, str(self.image_shape), made])
+        """Hash that changes with anything that makes a pixel of a split, as `whole_split` gives it."""
+        augmentation = "" if view is None else repr((self.augment, self.augment_with, self._seed(), view))
+        return fingerprint(self.splits[name].rows, [self.images_fingerprint, str(self.image_shape), augmentation])
 
     @property
     def image_shape(self) -> tuple[int, int, int]:
-        """Channels, height and width of what the network is given."""
+        """Channels, height and width of the images given to the network."""
         size = self.image_size or next(iter(self.splits.values())).images.shape[1]
         return self.channels, size, size
 
     def whole_split(self, name: str, view: int | None = None) -> Iterator[dict[str, Any]]:
-        """Every image of a split once and in order, in batches, the same in every process.
+        """Yield every image of a split once and in order, in batches, alike in every process.
 
         Args:
             name: train, val or test.
-            view: Augmented as in this epoch of the training; None gives the images as they are.
+            view: Epoch of the training as in which the images are augmented; None gives the images as they are.
         """
         split = self.splits[name]
         dataset = BatchDataset(split, self.image_shape[1], None if view is None else self._augmentation())
@@ -168,13 +168,13 @@ class ImageDataModule(L.LightningDataModule):
         sampler.set_epoch(view or 0)
         yield from DataLoader(dataset, None, sampler=sampler, num_workers=self._workers(dataset, 1))
 
-    def images_of(self, name: str, places: Sequence[int]) -> Tensor:
-        """Some images of a split as the network is given them, not augmented: uint8 `[B, C, H, W]`."""
-        images: Tensor = BatchDataset(self.splits[name], self.image_shape[1])[0, list(places), 1.0]["image"]
+    def images_of(self, name: str, indices: Sequence[int]) -> Tensor:
+        """Images of a split as the network is given them, not augmented: uint8 `[B, C, H, W]`."""
+        images: Tensor = BatchDataset(self.splits[name], self.image_shape[1])[0, list(indices), 1.0]["image"]
         return images
 
     def on_after_batch_transfer(self, batch: dict[str, Any], dataloader_idx: int) -> dict[str, Any]:
-        """Augment the batch on the device that it has come to."""
+        """Augment the batch on the device that it was moved to."""
         if "draws" in batch:
             augmentation = self._augmentation()
             assert isinstance(augmentation, BatchAugmentation)
@@ -199,7 +199,8 @@ class ImageDataModule(L.LightningDataModule):
         return self._loader("predict" if "predict" in self.splits else "test")
 
     def _loader(self, name: str) -> DataLoader[dict[str, Any]]:
-        split, training = self.splits[name], name == "train"
+        split = self.splits[name]
+        training = name == "train"
         rank, world = (self.trainer.global_rank, self.trainer.world_size) if self.trainer else (0, 1)
         if len(split) < world:
             raise UserError(f"the {name} split has {len(split)} images for {world} devices: use fewer devices")
@@ -226,7 +227,7 @@ class ImageDataModule(L.LightningDataModule):
         return 0 if dataset.copies_only else min(4, max(1, (os.cpu_count() or 1) // world))
 
     def _gpu_for(self, split: Split) -> torch.device | None:
-        """The GPU that trains, if the images of a split take no more than a quarter of what is free on it."""
+        """The GPU that trains, if the images of a split take no more than a quarter of its free memory."""
         device = self.trainer.strategy.root_device if self.trainer else torch.device("cpu")
         if device.type != "cuda":
             return None
@@ -247,19 +248,3 @@ class ImageDataModule(L.LightningDataModule):
 
     def _batches_done(self) -> int:
         return self.trainer.fit_loop.epoch_loop.batch_progress.current.ready if self.trainer else 0
-
-    def _part_of(self, split: Split) -> Split:
-        count = max(1, round(self.train_fraction * len(split)))
-        chosen, _ = stratified_split(split.labels, [count, len(split) - count], self.split_seed)
-        names = [split.names[place] for place in chosen]
-        return Split(split.images, split.rows[chosen], split.labels[chosen], names)
-
-    def _folder_split(self, folder: Path) -> Split:
-        files = sorted(path for path in folder.rglob("*") if path.suffix.lower() in IMAGE_SUFFIXES)
-        if not files:
-            raise UserError(f"no images in {folder}: data.predict_folder takes a folder of JPEG or PNG files")
-        size = self.image_size or self.native_size
-        pixels = np.stack([read_image(path, self.channels, size) for path in files])
-        images = MappedImages(folder, pixels.shape, _array=pixels)
-        rows = np.arange(len(files))
-        return Split(images, rows, np.zeros(len(files), np.int64), [str(path.relative_to(folder)) for path in files])

@@ -1,20 +1,19 @@
-import json
-import zipfile
-from functools import partial
+"""DeepWeeds: photos of eight weeds, and of plants that are none of them."""
+
 from pathlib import Path
 from typing import Any
 
 import numpy as np
-from lightning.pytorch.utilities import rank_zero_info
 
 from basics.errors import UserError
-from datamodules.base import PARTS, ImageDataModule
-from datamodules.download import SHA256_OF_IMAGES, URL_OF_IMAGES, URL_OF_LABELS, download
-from datamodules.images import Array, MappedImages, Split, cached, decode_files, fingerprint, read_image, source_key
-from datamodules.splits import shots_within
-from datamodules.tables import read_table
+from datamodules.base import ImageDataModule
+from datamodules.cache import fingerprint
+from datamodules.decoded import Meta, decode_files, decode_once
+from datamodules.deepweeds_files import CLASS_NAMES, FOLDS, fetch, read_fold, report_conflicts, tables_of
+from datamodules.images import Array, MappedImages, read_image
+from datamodules.leaks import shots_within
+from datamodules.splits import Split
 
-FOLDS = 5
 SECONDS = 30  # between two shots of a camera that show the same plants
 
 
@@ -26,19 +25,17 @@ class DeepWeeds(ImageDataModule):
     within 30 s of a training image by the same camera, so official scores are optimistic.
 
     Args:
-        fold: Which of the five official splits, 0 to 4.
+        fold: Index of the official split, 0 to 4.
         image_size: Side of the input in pixels; the photos have 256.
         batch_size: Images of a step over all devices.
         download: Fetch what is missing from the publisher (images 468 MB).
-        kwargs: As in `ImageDataModule`.
+        kwargs: Arguments of `ImageDataModule`.
     """
 
     study = "deepweeds"
-    class_names = (
-        *("Chinee apple", "Lantana", "Parkinsonia", "Parthenium", "Prickly acacia"),
-        *("Rubber vine", "Siam weed", "Snake weed", "Negative"),
-    )
-    channels, native_size = 3, 256
+    class_names = CLASS_NAMES
+    channels = 3
+    native_size = 256
     leak_rule = f"test images taken within {SECONDS} s of a training image by the same camera left out"
 
     def __init__(
@@ -47,81 +44,41 @@ class DeepWeeds(ImageDataModule):
         super().__init__(image_size=image_size, batch_size=batch_size, **kwargs)
         if not 0 <= fold < FOLDS:
             raise UserError(f"data.fold must be 0 to {FOLDS - 1}, not {fold}")
-        self.fold, self.download = fold, download
+        self.fold = fold
+        self.download = download
         self.folder = self.root / "deepweeds"
 
     def prepare(self) -> None:
         """Download what is missing and decode the JPEGs once for all folds."""
         if self.download:
-            self._fetch()
-        self._meta()
-        self._report_conflicts()
+            fetch(self.folder)
+        self._decoded()
+        report_conflicts(self.folder, self.fold)
 
     def load_splits(self) -> dict[str, Split]:
         """Map the decoded images and read the fold."""
-        meta = self._meta()
-        self._images_fingerprint = str(meta["fingerprint"])
-        images = MappedImages(self.cache_dir / "deepweeds" / "images.bin", tuple(meta["shape"]))
+        images, meta = self._decoded()
         row_of = {name: row for row, name in enumerate(meta["names"])}
         splits = {}
-        for part in PARTS:
-            labels = self._labels(f"{part}_subset{self.fold}.csv")
+        for part, labels in read_fold(self.folder, self.fold).items():
             rows = np.array([row_of[name] for name in labels])
             splits[part] = Split(images, rows, np.array(list(labels.values())), list(labels))
         return splits
 
     def leaked(self) -> Array:
-        """Those with a training image of the same camera shortly before or after: 77 % of every fold."""
+        """Test images with a training image of the same camera shortly before or after: 77 % of every fold."""
         return shots_within(SECONDS, self.whole_train.names, self.splits["test"].names)
 
-    def _meta(self) -> dict[str, Any]:
-        tables = [self.folder / "labels" / f"{part}_subset{fold}.csv" for fold in range(FOLDS) for part in PARTS]
+    def _decoded(self) -> tuple[MappedImages, Meta]:
+        tables = tables_of(self.folder)
         if missing := [table for table in tables if not table.is_file()]:
             raise UserError(f"no {missing[0]}: let --data.download true fetch it, or pass --data.root FOLDER")
-        files = [self.folder / "images" / name for name in self._names()]
-        return cached(self.cache_dir / "deepweeds", source_key([*tables, *files]), self._decode)
-
-    def _decode(self, target: Path) -> None:
-        names = self._names()
+        names = sorted({name for labels in read_fold(self.folder, self.fold).values() for name in labels})
         files = [self.folder / "images" / name for name in names]
-        side = min(read_image(files[0], self.channels).shape[:2])
-        pixels = decode_files(target / "images.bin", files, self.channels, side)
-        meta = {"shape": pixels.shape, "names": names, "fingerprint": fingerprint(pixels, names)}
-        (target / "meta.json").write_text(json.dumps(meta))
 
-    def _names(self) -> list[str]:
-        """All images; every fold has all of them."""
-        return sorted({name for part in PARTS for name in self._labels(f"{part}_subset{self.fold}.csv")})
+        def decode(folder: Path) -> Meta:
+            side = min(read_image(files[0], self.channels).shape[:2])
+            pixels = decode_files(folder, files, self.channels, side)
+            return {"shape": pixels.shape, "names": names, "fingerprint": fingerprint(pixels, names)}
 
-    def _labels(self, table: str) -> dict[str, int]:
-        rows = read_table(self.folder / "labels" / table, ("Filename", "Label"), classes=len(self.class_names))
-        return {name: int(label) for name, label in rows}
-
-    def _report_conflicts(self) -> None:
-        """Say where labels.csv and the folds differ; the folds win, because published scores rest on them."""
-        if not (self.folder / "labels" / "labels.csv").is_file():
-            return
-        whole = self._labels("labels.csv")
-        fold = {name: label for part in PARTS for name, label in self._labels(f"{part}_subset{self.fold}.csv").items()}
-        for name, label in fold.items():
-            if whole.get(name, label) != label:
-                names = self.class_names[label], self.class_names[whole[name]]
-                rank_zero_info(
-                    f"DeepWeeds: {name} is {names[0]!r} in the folds and {names[1]!r} in labels.csv; the folds win"
-                )
-
-    def _fetch(self) -> None:
-        for part, fold in ((part, fold) for part in PARTS for fold in range(FOLDS)):
-            name = f"{part}_subset{fold}.csv"
-            download(URL_OF_LABELS + name, self.folder / "labels" / name)
-        download(URL_OF_LABELS + "labels.csv", self.folder / "labels" / "labels.csv")
-        if not (self.folder / "images").is_dir():
-            archive = download(URL_OF_IMAGES, self.folder / "images.zip", SHA256_OF_IMAGES)
-            cached(self.folder / "images", SHA256_OF_IMAGES, partial(_unpack, archive))
-            archive.unlink()
-
-
-def _unpack(archive: Path, folder: Path) -> None:
-    with zipfile.ZipFile(archive) as packed:
-        packed.extractall(folder)
-    (folder / "meta.json").write_text("{}")
+        return decode_once(self.cache_dir / "deepweeds", [*tables, *files], decode)

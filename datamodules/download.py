@@ -10,24 +10,18 @@ from lightning.pytorch.utilities import rank_zero_info
 from basics.errors import UserError
 from basics.files import checksum
 
-URL_OF_LABELS = "https://raw.githubusercontent.com/AlexOlsen/DeepWeeds/master/labels/"
-# images.zip, 491,516,047 bytes; `confirm=t` answers Google Drive's question about large files.
-URL_OF_IMAGES = (
-    "https://drive.usercontent.google.com/download?id=1xnK3B6K6KekDI55vwJ0vnc2IGoDga9cj&export=download&confirm=t"
-)
-SHA256_OF_IMAGES = "0961f63c01b997bfab1559ad09e99c0e8130617fd96a8b92fdc09940e01b0ce8"
 CHUNK = 1 << 20
 
 
 def download(url: str, target: Path, sha256: str | None = None) -> Path:
-    """Fetch `url` into `target`, unless that is there.
+    """Fetch `url` into `target`, unless that file exists.
 
-    What has arrived is kept in `target` + `.part`; a later call asks the server for the rest only.
+    Bytes that have arrived are kept in `target` + `.part`; a later call asks the server only for the rest.
 
     Args:
-        url: Of the publisher.
-        target: Where the complete file goes.
-        sha256: Checked before the file gets its name.
+        url: Address of the file at its publisher.
+        target: Path of the complete file.
+        sha256: Checksum that the file must have before it gets its name; None accepts any file.
 
     Returns:
         `target`.
@@ -54,9 +48,8 @@ def download(url: str, target: Path, sha256: str | None = None) -> Path:
     except urllib.error.HTTPError as error:
         if error.code != 416 or not have:
             raise UserError(f"cannot download {url} (HTTP {error.code}): put the file at {target}") from error
-        if (
-            error.headers.get("Content-Range") != f"bytes */{have}"
-        ):  # nothing is left to send, unless ours is another file
+        # 416: nothing is left to send, unless the part is of another file.
+        if error.headers.get("Content-Range") != f"bytes */{have}":
             part.unlink()
             return download(url, target, sha256)
     except (OSError, http.client.HTTPException) as error:

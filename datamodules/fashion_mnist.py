@@ -1,15 +1,17 @@
-from pathlib import Path
+"""Fashion-MNIST: grey images of clothes."""
+
 from typing import Any
 
 import numpy as np
 
 from basics.errors import UserError
 from datamodules.base import AugmentWith, ImageDataModule
-from datamodules.images import Array, MappedImages, Split, fingerprint
-from datamodules.splits import stratified_split
+from datamodules.cache import fingerprint
+from datamodules.idx import HEADER, read_shape
+from datamodules.images import Array, MappedImages
+from datamodules.splits import Split, stratified_split
 
-HEADER = {1: 8, 3: 16}  # bytes before the data in an IDX file of that many dimensions
-TRAIN_SHARE = 55 / 60  # 55,000 of 60,000
+TRAIN_FRACTION = 55 / 60  # 55,000 of 60,000
 
 
 class FashionMNIST(ImageDataModule):
@@ -21,10 +23,19 @@ class FashionMNIST(ImageDataModule):
 
     study = "fashion"
     class_names = (
-        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
-        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+        "T-shirt/top",
+        "Trouser",
+        "Pullover",
+        "Dress",
+        "Coat",
+        "Sandal",
+        "Shirt",
+        "Sneaker",
+        "Bag",
+        "Ankle boot",
     )
-    channels, native_size = 1, 28
+    channels = 1
+    native_size = 28
 
     def __init__(self, batch_size: int = 128, augment_with: AugmentWith = "batch", **kwargs: Any) -> None:
         super().__init__(batch_size=batch_size, augment_with=augment_with, **kwargs)
@@ -51,40 +62,27 @@ class FashionMNIST(ImageDataModule):
 
     def load_splits(self) -> dict[str, Split]:
         """Map the IDX files."""
-        train, test = self._part("train"), self._part("t10k")
-        size = round(len(train) * TRAIN_SHARE)
-        parts = stratified_split(train.labels, [size, len(train) - size], self.split_seed)
-        names = ("train", "val")
+        whole = self._part("train")
+        size = round(len(whole) * TRAIN_FRACTION)
+        train, val = stratified_split(whole.labels, [size, len(whole) - size], self.split_seed)
         splits = {
-            name: Split(train.images, rows, train.labels[rows], [f"train/{row}" for row in rows])
-            for name, rows in zip(names, parts, strict=True)
+            part: Split(whole.images, rows, whole.labels[rows], [whole.names[row] for row in rows])
+            for part, rows in (("train", train), ("val", val))
         }
-        return {**splits, "test": test}
+        return {**splits, "test": self._part("t10k")}
 
     @property
     def images_fingerprint(self) -> str:
-        """Of both files (30 ms for the whole set)."""
+        """Hash of the images in both files (30 ms for the whole set)."""
         return fingerprint(self.splits["train"].images.array, self.splits["test"].images.array)
 
     def _part(self, part: str) -> Split:
         path = self.folder / f"{part}-images-idx3-ubyte"
-        count, height, width = _read_shape(path, 3)
+        count, height, width = read_shape(path, 3)
         labels_path = self.folder / f"{part}-labels-idx1-ubyte"
-        (labels_count,) = _read_shape(labels_path, 1)
+        (labels_count,) = read_shape(labels_path, 1)
         if labels_count != count:
             raise UserError(f"{labels_path} has {labels_count} labels for {count} images: fetch both again")
         labels: Array = np.fromfile(labels_path, np.uint8, offset=HEADER[1]).astype(np.int64)
         images = MappedImages(path, (count, height, width, 1), HEADER[3])
         return Split(images, np.arange(count), labels, [f"{part}/{row}" for row in range(count)])
-
-
-def _read_shape(path: Path, dimensions: int) -> tuple[int, ...]:
-    """The sizes in the header of an IDX file, checked against the size of the file."""
-    with path.open("rb") as file:
-        raw = file.read(HEADER[dimensions])
-    header = np.frombuffer(raw[: len(raw) // 4 * 4], ">u4")
-    shape = tuple(int(size) for size in header[1:])
-    complete = len(header) == dimensions + 1 and path.stat().st_size == HEADER[dimensions] + np.prod(shape)
-    if not complete or header[0] != 0x800 + dimensions:
-        raise UserError(f"{path} is not a complete IDX file: remove it, and it will be downloaded again")
-    return shape

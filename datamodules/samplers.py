@@ -4,8 +4,8 @@ from typing import Any
 import numpy as np
 from torch.utils.data import DataLoader, Sampler
 
-# What a dataset is asked for: the epoch, the places in the split of the images of one batch, and how many they are
-# relative to the mean over the ranks (1.0 but in an uneven last step).
+# One batch as a dataset is asked for it: the epoch, the indices of its images in the split, and its rank weight: the
+# number of these images over the mean of all ranks, 1.0 unless the last step is uneven.
 Request = tuple[int, list[int], float]
 
 

@@ -1,21 +1,35 @@
-"""How rows are split, and which test images a network has as good as seen: duplicates, shots seconds apart."""
+"""Splits of a data set: what one is, and how rows are split in proportion to the classes."""
 
 from collections.abc import Sequence
-from datetime import UTC, datetime
-from hashlib import blake2b
+from dataclasses import dataclass
 
 import numpy as np
 
-from datamodules.images import Array, Split
+from datamodules.images import Array, MappedImages
+
+PARTS = ("train", "val", "test")
+
+
+@dataclass
+class Split:
+    """A part of a data set: rows of `images`, their labels and names."""
+
+    images: MappedImages
+    rows: Array
+    labels: Array
+    names: Sequence[str]
+
+    def __len__(self) -> int:
+        return len(self.rows)
 
 
 def stratified_split(labels: Array, sizes: Sequence[int], seed: int) -> list[Array]:
     """Cut rows into parts of given sizes, each with the classes in the proportion of the whole.
 
     Args:
-        labels: Of all rows `[N]`.
+        labels: Labels of all rows `[N]`.
         sizes: Rows of each part; they add up to N.
-        seed: Of the choice.
+        seed: Seed of the choice.
 
     Returns:
         The rows of each part, ascending.
@@ -23,55 +37,16 @@ def stratified_split(labels: Array, sizes: Sequence[int], seed: int) -> list[Arr
     rng = np.random.default_rng(seed)
     shuffled = rng.permutation(len(labels))
     # Rows of a class spread evenly over [0, 1): cutting that line anywhere keeps the proportions.
-    place = np.empty(len(labels))
+    position = np.empty(len(labels))
     for label in np.unique(labels):
         rows = shuffled[labels[shuffled] == label]
-        place[rows] = (np.arange(len(rows)) + rng.random()) / len(rows)
-    order = np.argsort(place, kind="stable")
+        position[rows] = (np.arange(len(rows)) + rng.random()) / len(rows)
+    order = np.argsort(position, kind="stable")
     return [np.sort(part) for part in np.split(order, np.cumsum(sizes)[:-1])]
 
 
-def same_pixels(train: Split, test: Split) -> Array:
-    """Whether test images are byte for byte a training image: bool `[len(test)]` (0.4 s for FER2013)."""
-    known = set(_digests(train))
-    return np.array([digest in known for digest in _digests(test)], bool)
-
-
-def shots_within(seconds: float, train: Sequence[str], test: Sequence[str]) -> Array:
-    """Whether test images were taken within so many seconds of a training image by the same camera.
-
-    Args:
-        seconds: Between the two shots.
-        train: Names of the training images, such as `20170714-110407-3.jpg`: date, time, camera.
-        test: Names of the test images.
-
-    Returns:
-        bool `[len(test)]`; an image of another name counts as taken by a camera of its own.
-    """
-    shots: dict[str, list[float]] = {}
-    for name in train:
-        camera, moment = _shot(name)
-        shots.setdefault(camera, []).append(moment)
-    moments = {camera: np.sort(np.array(times)) for camera, times in shots.items()}
-    near = np.zeros(len(test), bool)
-    for place, name in enumerate(test):
-        camera, moment = _shot(name)
-        times = moments.get(camera, np.empty(0))
-        after = int(np.searchsorted(times, moment))
-        near[place] = any(abs(times[i] - moment) <= seconds for i in (after - 1, after) if 0 <= i < len(times))
-    return near
-
-
-def _digests(split: Split) -> list[bytes]:
-    """Of each image; to keep the images would take the memory of the whole training split."""
-    return [blake2b(split.images.array[row], digest_size=16).digest() for row in split.rows]
-
-
-def _shot(name: str) -> tuple[str, float]:
-    day, _, rest = name.rpartition(".")[0].partition("-")
-    time, _, camera = rest.partition("-")
-    try:
-        # As if in UTC: in the zone of the machine, shots seconds apart are an hour apart when its clocks change.
-        return camera, datetime.strptime(day + time, "%Y%m%d%H%M%S").replace(tzinfo=UTC).timestamp()
-    except ValueError:
-        return name, 0.0
+def stratified_part(split: Split, fraction: float, seed: int) -> Split:
+    """Choose a fraction of a split, at least one image, with the classes in its proportions."""
+    count = max(1, round(fraction * len(split)))
+    chosen, _ = stratified_split(split.labels, [count, len(split) - count], seed)
+    return Split(split.images, split.rows[chosen], split.labels[chosen], [split.names[index] for index in chosen])

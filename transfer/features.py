@@ -20,7 +20,7 @@ from tqdm import tqdm
 
 from basics.errors import UserError
 from datamodules import ImageDataModule
-from datamodules.images import cached
+from datamodules.cache import cached
 
 GB = 10**9
 Part = tuple[str, int | None]  # a split, and the epoch as in which its images are augmented

@@ -1,3 +1,5 @@
+"""Batches, workers, augmentation and fingerprints of every data set."""
+
 from types import SimpleNamespace
 
 import cv2
@@ -7,7 +9,6 @@ import torch
 
 from basics.errors import UserError
 from datamodules import DeepWeeds, FashionMNIST, ImageFolder
-from datamodules.splits import stratified_split
 
 AUGMENT = [
     {"HorizontalFlip": {"p": 0.5}},
@@ -60,7 +61,7 @@ def test_the_batch_size_is_that_of_all_devices_together(sample_root, rank, world
 
 def test_grey_batches_are_uint8_with_one_channel(sample_root):
     batch = next(iter(fashion(sample_root, batch_size=20).train_dataloader()))
-    assert batch.pop("share") == 1.0
+    assert batch.pop("rank_weight") == 1.0
     assert {key: tuple(value.shape) for key, value in batch.items()} == {
         "image": (20, 1, 28, 28),
         "label": (20,),
@@ -229,39 +230,6 @@ def test_a_folder_without_images_cannot_be_predicted(tmp_path):
         fashion(tmp_path, predict_folder=str(tmp_path))
 
 
-@pytest.mark.parametrize("seed", range(5))
-def test_parts_have_their_sizes_and_are_disjoint(seed):
-    labels = np.random.default_rng(seed).integers(0, 5, 101)
-    parts = stratified_split(labels, [70, 16, 15], seed)
-    assert [len(part) for part in parts] == [70, 16, 15]
-    assert sorted(np.concatenate(parts)) == list(range(101))
-    assert all((np.diff(part) > 0).all() for part in parts)
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_parts_have_equal_classes_in_proportion_within_one_image(seed):
-    labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(7), 15))
-    for part in stratified_split(labels, [73, 16, 16], seed):
-        share = len(part) / len(labels)
-        assert (np.abs(np.bincount(labels[part], minlength=7) - 15 * share) <= 1).all()
-
-
-@pytest.mark.parametrize("seed", range(5))
-def test_parts_have_unequal_classes_in_proportion_within_two_images(seed):
-    counts = np.array([4, 51, 48, 8, 53, 23, 8])
-    labels = np.random.default_rng(seed).permutation(np.repeat(np.arange(7), counts))
-    for part in stratified_split(labels, [137, 29, 29], seed):
-        share = len(part) / len(labels)
-        assert (np.abs(np.bincount(labels[part], minlength=7) - counts * share) < 2).all()
-
-
-def test_parts_are_a_function_of_the_seed():
-    labels = np.arange(100) % 5
-    first, again, other = (stratified_split(labels, [80, 20], seed)[1].tolist() for seed in (0, 0, 1))
-    assert first == again
-    assert first != other
-
-
 def test_whole_batches_are_augmented_on_their_device_and_need_no_workers(sample_root):
     data = fashion(sample_root, augment_with="batch", augment=[{"HorizontalFlip": {"p": 1.0}}])
     loader = data.train_dataloader()
@@ -291,7 +259,7 @@ def test_batches_without_images_say_the_rest(sample_root):
     with_images = next(iter(data.train_dataloader()))
     data.without_images.add("train")
     batch = next(iter(data.train_dataloader()))
-    assert batch.keys() == {"label", "index", "share"}
+    assert batch.keys() == {"label", "index", "rank_weight"}
     assert torch.equal(batch["index"], with_images["index"])
     assert "image" in next(iter(data.val_dataloader()))
 

@@ -1,3 +1,5 @@
+"""DeepWeeds is what its tables and photos say; what is missing is fetched or named."""
+
 import csv
 import io
 import os
@@ -9,7 +11,7 @@ import numpy as np
 import pytest
 
 from basics.errors import UserError
-from datamodules import DeepWeeds, deepweeds, sample_data
+from datamodules import DeepWeeds, deepweeds, deepweeds_files, sample_data
 from datamodules.images import read_image
 
 PARTS = ("train", "val", "test")
@@ -30,7 +32,7 @@ def cache(tmp_path_factory):
 @pytest.fixture
 def said(monkeypatch):
     lines = []
-    monkeypatch.setattr(deepweeds, "rank_zero_info", lines.append)
+    monkeypatch.setattr(deepweeds_files, "rank_zero_info", lines.append)
     return lines
 
 
@@ -209,12 +211,12 @@ def test_only_what_is_missing_is_downloaded_and_unpacked(root, sample_root, monk
     contents = {"images.zip": archive.getvalue(), lost.name: lost.read_bytes()}
     shutil.rmtree(folder / "images")
     lost.unlink()
-    monkeypatch.setattr(deepweeds, "download", fetch)
+    monkeypatch.setattr(deepweeds_files, "download", fetch)
 
     fingerprint = load(root, 4, download=True).fingerprint
     assert fetched == [
-        (deepweeds.URL_OF_LABELS + lost.name, None),
-        (deepweeds.URL_OF_IMAGES, deepweeds.SHA256_OF_IMAGES),
+        (deepweeds_files.URL_OF_LABELS + lost.name, None),
+        (deepweeds_files.URL_OF_IMAGES, deepweeds_files.SHA256_OF_IMAGES),
     ]
     assert not (folder / "images.zip").exists()
     assert load(sample_root, 4, cache_dir=str(root / "other")).fingerprint == fingerprint

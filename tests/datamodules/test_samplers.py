@@ -78,12 +78,13 @@ def test_training_order_is_a_function_of_seed_and_epoch():
 
 
 @pytest.mark.parametrize("world", [2, 3])
-def test_shares_weigh_an_uneven_last_step_by_images(world):
+def test_rank_weights_weigh_an_uneven_last_step_by_images(world):
     """What makes the mean of the ranks' weighted losses the mean over the images."""
     for parts in zip(*epoch_of(31, 12, world), strict=True):
-        sizes, shares = [len(places) for _, places, _ in parts], [share for _, _, share in parts]
-        assert shares == pytest.approx([size * world / sum(sizes) for size in sizes])
-    assert len(set(shares)) == 2  # the last step is uneven
+        sizes = [len(places) for _, places, _ in parts]
+        weights = [weight for _, _, weight in parts]
+        assert weights == pytest.approx([size * world / sum(sizes) for size in sizes])
+    assert len(set(weights)) == 2  # the last step is uneven
 
 
 @pytest.mark.parametrize("workers", [0, 2])

@@ -102,11 +102,11 @@ class NeverWrappedAgain(Callback):
         callbacks.phases.wrap_again = lambda trainer: None
 
 
-class SharesForgotten(Callback):
+class RankWeightForgotten(Callback):
     """The fault of a mean over ranks where the last step is uneven."""
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        batch["share"] = 1.0
+        batch["rank_weight"] = 1.0
 
 
 class RateForgotten(Callback):

@@ -81,7 +81,7 @@ def parameters(folder):
     return torch.load(path, weights_only=True)["state_dict"]
 
 
-@pytest.mark.parametrize("fault", [[], [FAULTS + "SharesForgotten"]], ids=["right", "shares forgotten"])
+@pytest.mark.parametrize("fault", [[], [FAULTS + "RankWeightForgotten"]], ids=["right", "rank weight forgotten"])
 def test_two_times_16_follows_one_times_32(fault, fit, tmp_path):
     """With layer norm, which sees one image at a time; batch norm would see 16 or 32."""
     options = ["--model.backbone", "test_convnext", "--model.optimizer", "sgd", "--model.lr", 0.1]

@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 
 from basics.errors import UserError
-from datamodules.transforms import Augmentation
+from datamodules.augment.albumentations import Augmentation
 
 FLIP = {"HorizontalFlip": {"p": 0.5}}
 BRIGHTEN = {"RandomBrightnessContrast": {"brightness_limit": [0.2, 0.2], "contrast_limit": [0.0, 0.0], "p": 0.5}}

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from basics.errors import UserError
-from datamodules.batch_steps import Interval, NotDoneError, Photometric, each, interval, only, uniform
+from datamodules.augment.steps import Interval, NotDoneError, Photometric, each, interval, only, uniform
 
 
 class RandomBrightnessContrast(Photometric):

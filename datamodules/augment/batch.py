@@ -22,8 +22,9 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from basics.errors import UserError
-from datamodules.batch_colours import CoarseDropout, ColorJitter, RandomBrightnessContrast
-from datamodules.batch_geometry import (
+from datamodules.augment.albumentations import Transform
+from datamodules.augment.colours import CoarseDropout, ColorJitter, RandomBrightnessContrast
+from datamodules.augment.geometry import (
     D4,
     Affine,
     HorizontalFlip,
@@ -35,9 +36,8 @@ from datamodules.batch_geometry import (
     VerticalFlip,
     Warp,
 )
-from datamodules.batch_steps import Geometric, NotDoneError, Step, floats
+from datamodules.augment.steps import Geometric, NotDoneError, Step, floats
 from datamodules.images import Array
-from datamodules.transforms import Transform
 
 Stage = Callable[[Tensor, Tensor], Tensor]  # images, draws -> images
 

@@ -8,10 +8,10 @@ import yaml
 from torch._subclasses import FakeTensorMode
 
 from basics.errors import UserError
-from datamodules.batch_transforms import BatchAugmentation
-from datamodules.transforms import Augmentation
+from datamodules.augment.albumentations import Augmentation
+from datamodules.augment.batch import BatchAugmentation
 
-CONFIGS = Path(__file__).parents[2] / "configs"
+CONFIGS = Path(__file__).parents[3] / "configs"
 DRAWS = 800  # of one image, in the comparisons of statistics
 LEVEL = 1 / 255
 
@@ -218,7 +218,7 @@ def test_an_image_is_the_same_in_any_batch(config, monkeypatch):
     images = batch([picture(seed=seed) for seed in range(21)])
     transforms, places = from_config(config), np.arange(100, 121)
     together = augment(transforms, images, places)
-    monkeypatch.setattr("datamodules.batch_transforms.PIXELS_A_PASS", 24 * 24 * 4)  # passes of four images
+    monkeypatch.setattr("datamodules.augment.batch.PIXELS_A_PASS", 24 * 24 * 4)  # passes of four images
     assert torch.allclose(together, augment(transforms, images, places), atol=1e-5)
     backwards = augment(transforms, images.flip(0), places[::-1].copy()).flip(0)
     assert torch.allclose(together, backwards, atol=1e-5)

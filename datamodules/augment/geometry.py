@@ -9,7 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from basics.errors import UserError
-from datamodules.batch_steps import (
+from datamodules.augment.steps import (
     Geometric,
     Interval,
     Size,

@@ -1,0 +1,1 @@
+"""Augmentation of training images, from one description: image by image, or as whole batches."""
