@@ -62,7 +62,7 @@ def read_arm(options: Sequence[str]) -> Arm:
         if mistake := user_mistake(error):
             stop(str(mistake))
         raise
-    return Arm(cli.model.phases, cli.model.training_shares())
+    return Arm(cli.model.phases, cli.model.relative_costs())
 
 
 def check_budget(budget: Budget, wanted: Mapping[str, Mapping[str, Any]]) -> int:

@@ -74,7 +74,7 @@ class Record(Callback):
         for mode in (True, False):
             module.train(mode)
             twin = copy.deepcopy(module)  # a pass in training mode moves batch norm of what learns
-            twin.frozen_prefix = None  # the stages themselves, not the copy that stands in for them
+            twin.frozen_part = None  # the stages themselves, not the copy that stands in for them
             outputs.append({})
             for name, stage in twin.network_stages.items():
                 stage.modules[-1].register_forward_hook(partial(self._keep, outputs[-1], name))
@@ -88,7 +88,7 @@ class FrozenBatchNormInTrainingMode(Callback):
     """The fault of Lightning's BackboneFinetuning: what is frozen does not learn, but its batch norm moves."""
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
-        pl_module.frozen_prefix = None  # a copy of what is frozen, out of the fault's reach
+        pl_module.frozen_part = None  # a copy of what is frozen, out of the fault's reach
         for module in pl_module.network.modules():
             module.training = True
 

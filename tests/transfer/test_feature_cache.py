@@ -67,7 +67,7 @@ def train(root, monkeypatch):
         quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
         quiet |= {"enable_model_summary": False, "num_sanity_val_steps": 0, "accelerator": "cpu", "max_epochs": 3}
         L.Trainer(**quiet | dict(trainer), callbacks=[losses, *callbacks]).fit(classifier, data)
-        assert classifier.frozen_prefix is None  # left as it was
+        assert classifier.frozen_part is None  # left as it was
         assert not data.without_images
         weights = torch.cat([p.detach().flatten() for p in classifier.network.state_dict().values()])
         return losses, weights
