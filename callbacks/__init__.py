@@ -1,4 +1,4 @@
-"""What happens around the training: phases, the records of a run, predictions."""
+"""Callbacks around the training: phases, the records of a run, predictions."""
 
 from callbacks.auto_rgn import AutoRGNCallback
 from callbacks.cost_ledger import CostLedger
@@ -11,6 +11,7 @@ from callbacks.predictions import PredictionWriter
 from callbacks.provenance import Provenance
 from callbacks.step_checkpoint import StepCheckpoint
 from callbacks.test_report import TestReport
+from callbacks.training import training_callbacks
 
 __all__ = [
     "AutoRGNCallback",
@@ -25,4 +26,5 @@ __all__ = [
     "StepCheckpoint",
     "TestReport",
     "plan_table",
+    "training_callbacks",
 ]

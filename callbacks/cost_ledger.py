@@ -1,9 +1,11 @@
+"""The cost of a run, phase by phase."""
+
 import importlib
 import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, cast
+from typing import Any, NamedTuple, cast
 
 import lightning.pytorch as L
 import torch
@@ -13,45 +15,56 @@ from basics.files import write_file
 from callbacks.epoch_table import peak_memory_mb
 from callbacks.files import is_dev_run
 from callbacks.phases import numel
+from callbacks.trainers import image_data
 from classification import Classifier
 from classification.cost import pass_flops
 
-SUMS = ("epochs", "images", "forward_flops", "backward_flops", "computed_flops", "seconds", "train_seconds")
+COUNTS = ("epochs", "images", "forward_flops", "backward_flops", "computed_flops")
+SUMS = (*COUNTS, "seconds", "train_seconds")
+
+
+class ImageCost(NamedTuple):
+    """Operations of one image in the present phase: both passes, and what cached features save of the forward pass."""
+
+    forward: int
+    backward: int
+    saved: int
 
 
 class CostLedger(Checkpoint):
-    """Writes cost.json after every epoch: what each phase has cost so far, and the run as a whole.
+    """Writes cost.json after every epoch: the cost of each phase so far, and of the run as a whole.
 
-    Operations are those of the training images, two a multiply-add (`classification.cost`): `forward_flops` and
-    `backward_flops` as the strategy defines them; `computed_flops` as they were computed, without what cached features
-    stood in for, but with the pass over the training images that made them, if this run made them. Validation is in
-    `seconds` alone, and so is the pass over its images. `seconds` begin with the training and also hold what is between
-    two epochs. `energy_joules` is that of the GPUs of this machine by NVML, and null where nothing measures it.
+    Operations are operations on training images, two a multiply-add (`classification.cost`). `forward_flops` and
+    `backward_flops` follow from the strategy alone. `computed_flops` counts what was really computed: cached features
+    are free, except for the one pass that created them, if this run created them. `seconds` begin with the training and
+    include validation and the time between two epochs. `energy_joules` is the energy of the GPUs of this machine by
+    NVML, and null if nothing measures it.
 
-    The sums travel in the checkpoint: those of a resumed run are of the whole run, up to that checkpoint and from there
-    on. (It is a `Checkpoint` because Lightning calls these last, when the phase has changed and features are made.)
+    The sums travel in the checkpoint: a resumed run has the sums up to its checkpoint and from there on. This is a
+    `Checkpoint` because Lightning calls these last, when the phase has changed and features are made.
 
     Args:
-        path: Of the file.
+        path: Path of the file.
     """
 
     def __init__(self, path: Path) -> None:
         self.path = path
         self.phases: list[dict[str, Any]] = []
-        self._flops: tuple[int, int, int] | None = None  # of an image: forward, backward, forward of what is cached
+        self._cost: ImageCost | None = None
         self._mark: float | None = None  # time up to which seconds are counted; None before training
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock; go on in the middle of an epoch, whose beginning Lightning does not announce again."""
         self._energy = _energy_meter(trainer)
         self._training = False
-        self._mark, self._joules = time.perf_counter(), self._energy()
+        self._mark = time.perf_counter()
+        self._joules = self._energy()
         if trainer.fit_loop.restarted_mid_epoch:
             self._begin_phase(trainer, pl_module)
             self._training = True
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Open the account of a new phase; what was between the two epochs is its cost."""
+        """Open the account of a new phase; it pays for the time between the two epochs."""
         self._begin_phase(trainer, pl_module)
         self._tick()
         self._training = True
@@ -62,13 +75,13 @@ class CostLedger(Checkpoint):
         """Count the images of all ranks, and their operations."""
         rank_weight = batch.get("rank_weight", 1.0)
         images = round(len(batch["label"]) * trainer.world_size / rank_weight) if rank_weight else 0
-        assert self._flops is not None
-        forward, backward, frozen = self._flops
+        assert self._cost is not None
+        forward, backward, saved = self._cost
         phase = self.phases[-1]
         phase["images"] += images
         phase["forward_flops"] += images * forward
         phase["backward_flops"] += images * backward
-        phase["computed_flops"] += images * (forward + backward - (0 if "image" in batch else frozen))
+        phase["computed_flops"] += images * (forward + backward - (0 if "image" in batch else saved))
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Stop the clock of the training part; validation is inside Lightning's training epoch."""
@@ -77,7 +90,7 @@ class CostLedger(Checkpoint):
             self._training = False
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Go on with it, if the epoch goes on."""
+        """Start the clock of the training part again, if the epoch goes on."""
         if self._mark is not None:
             self._tick()
             self._training = not trainer.is_last_batch
@@ -107,41 +120,54 @@ class CostLedger(Checkpoint):
         self.phases = state_dict["phases"]
 
     def _begin_phase(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Open the account of the present phase, unless it is open; learn what an image costs in it."""
+        """Open the account of the present phase, unless it is open, and count the operations of an image in it."""
         module = cast(Classifier, pl_module)
-        number, known = len(module.started), self.phases[-1]["phase"] if self.phases else 0
-        if number == known and self._flops:
+        open_account = self.phases[-1]["phase"] if self.phases else 0
+        if module.phase_number == open_account and self._cost:
             return
         learning = list(module.learning_parameters(module.phase))
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
+        data = image_data(trainer)
+        assert data is not None
         images = torch.zeros(1, *data.image_shape, dtype=torch.uint8, device=module.device)
-        shape = module.inputs(images).shape[1:]
-        prefix = getattr(module, "frozen_prefix", None)
-        frozen = pass_flops(prefix.frozen, shape)[0] if prefix else 0
-        self._flops = (*pass_flops(module.network, shape, learning), frozen)
-        if number > known:
-            phase = {"phase": number, "stages": module.learning_stages(module.phase), "trainable": numel(learning)}
-            zeros = {**dict.fromkeys(SUMS[:5], 0), "seconds": 0.0, "train_seconds": 0.0, "peak_memory_mb": 0.0}
-            self.phases.append({**phase, **zeros, "energy_joules": 0.0})
-        self.phases[-1]["computed_flops"] += getattr(module, "features_computed", 0) * frozen
+        forward, backward = pass_flops(module.network, module.inputs(images).shape[1:], learning)
+        part = module.frozen_part
+        self._cost = ImageCost(forward, backward, 0 if part is None else part.operations_saved)
+        if module.phase_number > open_account:
+            self.phases.append(
+                {
+                    "phase": module.phase_number,
+                    "stages": module.learning_stages(module.phase),
+                    "trainable": numel(learning),
+                    **dict.fromkeys(COUNTS, 0),
+                    "seconds": 0.0,
+                    "train_seconds": 0.0,
+                    "peak_memory_mb": 0.0,
+                    "energy_joules": 0.0,
+                }
+            )
+        if part is not None:
+            self.phases[-1]["computed_flops"] += part.features_computed * part.operations_saved
 
     def _tick(self) -> None:
         """Add the time and the energy since the last call to the present phase."""
         assert self._mark is not None
-        now, joules, phase = time.perf_counter(), self._energy(), self.phases[-1]
+        now = time.perf_counter()
+        joules = self._energy()
+        phase = self.phases[-1]
         phase["seconds"] += now - self._mark
         if self._training:
             phase["train_seconds"] += now - self._mark
         known = None not in (joules, self._joules, phase["energy_joules"])
         phase["energy_joules"] = phase["energy_joules"] + joules - self._joules if known else None
-        self._mark, self._joules = now, joules
+        self._mark = now
+        self._joules = joules
 
 
 def cost(phases: Sequence[dict[str, Any]]) -> dict[str, Any]:
     """The content of cost.json: the phases, and all of them together.
 
     Args:
-        phases: The sums of every phase; operations are whole numbers, so that their order does not matter.
+        phases: Sums of every phase; operations are whole numbers, so that the order of addition does not matter.
     """
     energies = [phase["energy_joules"] for phase in phases]
     total = {
@@ -160,9 +186,9 @@ def _shown(sums: dict[str, Any]) -> dict[str, Any]:
 
 
 def _energy_meter(trainer: L.Trainer) -> Callable[[], float | None]:
-    """Joules that the GPUs of this run have used since their driver was loaded; None where NVML does not say.
+    """A function that gives the joules of the GPUs of this run since their driver was loaded; None if unknown.
 
-    It takes nvidia-ml-py, and a run on one machine: rank 0 reads the GPUs of all ranks.
+    It needs nvidia-ml-py, and a run on one machine: rank 0 reads the GPUs of all ranks.
     """
     if trainer.strategy.root_device.type != "cuda" or trainer.num_nodes > 1:
         return lambda: None
@@ -176,6 +202,6 @@ def _energy_meter(trainer: L.Trainer) -> Callable[[], float | None]:
             return float(sum(nvml.nvmlDeviceGetTotalEnergyConsumption(handle) for handle in handles)) / 1000
 
         read()
-    except Exception:  # not installed, no driver, a GPU that does not count: the run is not worth less
+    except Exception:  # not installed, no driver, or a GPU that does not measure; the run goes on without
         return lambda: None
     return read

@@ -1,4 +1,6 @@
-from typing import Any
+"""Gradient norms and distances by stage."""
+
+from typing import Any, cast
 
 import lightning.pytorch as L
 import torch
@@ -6,12 +8,14 @@ from lightning.pytorch.callbacks import Callback
 from torch import Tensor
 from torch.nn.utils import get_total_norm
 
+from classification import PhasedModule
+
 
 class StageDiagnostics(Callback):
-    """Logs every epoch, by stage, what explains an arm: how hard it is pulled, and how far it has moved.
+    """Logs every epoch, by stage, how large the gradients are and how far the weights have moved.
 
-    `gradient_norm/<stage>` is the mean over the epoch's steps; `distance/<stage>` is that of a backbone stage from its
-    pretrained weights, relative to their norm, at the end of the epoch.
+    `gradient_norm/<stage>` is the mean over the epoch's steps. `distance/<stage>` is the distance of a backbone stage
+    from its pretrained weights, relative to their norm, at the end of the epoch.
     """
 
     def __init__(self) -> None:
@@ -21,9 +25,8 @@ class StageDiagnostics(Callback):
     def on_before_optimizer_step(
         self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
-        """Add this step's norms; nothing waits for the device."""
-        module: Any = pl_module
-        for name, parameters in module.stages().items():
+        """Add the norms of this step; nothing waits for the device."""
+        for name, parameters in cast(PhasedModule, pl_module).stages().items():
             gradients = [parameter.grad for parameter in parameters if parameter.grad is not None]
             if gradients:
                 norm = get_total_norm(gradients)
@@ -33,29 +36,19 @@ class StageDiagnostics(Callback):
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Log the epoch."""
-        module: Any = pl_module
+        module = cast(PhasedModule, pl_module)
         values = {f"gradient_norm/{name}": total / self.steps[name] for name, total in self.sums.items()}
-        self.sums, self.steps = {}, {}
-        values |= {f"distance/{name}": value for name, value in self._distances(module).items()}
-        pl_module.log_dict(values, sync_dist=True)  # the same on every rank already; without it Lightning warns
-
-    @staticmethod
-    def _distances(module: Any) -> dict[str, Tensor]:
-        names = {id(parameter): name for name, parameter in module.network.named_parameters()}
-        distances = {}
-        for stage, parameters in module.stages().items():
-            pairs = [
-                (p.detach(), module.pretrained[names[id(p)]]) for p in parameters if names[id(p)] in module.pretrained
-            ]
-            if pairs:
-                moved = get_total_norm([now - before for now, before in pairs])
-                distances[stage] = moved / get_total_norm([before for _, before in pairs])
-        return distances
+        self.sums = {}
+        self.steps = {}
+        distances = module.pretrained.distances(module.network, module.stages())
+        values |= {f"distance/{name}": value for name, value in distances.items()}
+        module.log_dict(values, sync_dist=True)  # the same on every rank already; without it Lightning warns
 
     def state_dict(self) -> dict[str, Any]:
         """The sums of an epoch that is not over."""
         return {"sums": self.sums, "steps": self.steps}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Go on from them."""
-        self.sums, self.steps = state_dict["sums"], state_dict["steps"]
+        """Go on from the sums of a checkpoint."""
+        self.sums = state_dict["sums"]
+        self.steps = state_dict["steps"]

@@ -1,3 +1,5 @@
+"""The table of all epochs of a run."""
+
 import resource
 import time
 from pathlib import Path
@@ -17,12 +19,12 @@ SHOWN = ("train/loss", "val/loss", "val/accuracy", "val/f1_macro")
 class EpochTable(Checkpoint):
     """Writes metrics.csv, one row an epoch: all logged values, seconds, images a second, peak memory.
 
-    The rows travel in the checkpoint, so that a resumed run goes on from those of its checkpoint; Lightning's CSVLogger
-    would delete the file. Seconds and images of an epoch resumed half-way are those since then. (It is a `Checkpoint`
-    because Lightning calls these last in an epoch, when the classifier has logged everything.)
+    The rows travel in the checkpoint, so that a resumed run goes on from the rows of its checkpoint; Lightning's
+    CSVLogger would delete the file. An epoch resumed half-way counts seconds and images from there. This is a
+    `Checkpoint` because Lightning calls these last in an epoch, when the classifier has logged everything.
 
     Args:
-        path: Of the file.
+        path: Path of the file.
     """
 
     def __init__(self, path: Path) -> None:
@@ -48,7 +50,7 @@ class EpochTable(Checkpoint):
     def on_before_optimizer_step(
         self, trainer: L.Trainer, pl_module: L.LightningModule, optimizer: torch.optim.Optimizer
     ) -> None:
-        """Remember the rates; those of the epoch's last step are in its row."""
+        """Keep the rates; the row of an epoch has the rates of its last step."""
         self._rates = shown_rates(optimizer)
 
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -59,14 +61,15 @@ class EpochTable(Checkpoint):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Add the row and write the file."""
         total = time.perf_counter() - self._start
-        seconds = self._train_seconds or total
+        validated = self._train_seconds > 0
+        seconds = self._train_seconds if validated else total
         row = {
             "epoch": float(trainer.current_epoch),
             "step": float(trainer.global_step),
             **{
                 name: value.item()
                 for name, value in sorted(trainer.callback_metrics.items())
-                if self._train_seconds or not name.startswith("val/")  # else those of an earlier epoch
+                if validated or not name.startswith("val/")  # else it is the score of an earlier epoch
             },
             **self._rates,
             "train_seconds": seconds,
@@ -77,9 +80,8 @@ class EpochTable(Checkpoint):
         self.rows.append(row)
         if trainer.is_global_zero and not is_dev_run(trainer):
             header = list(dict.fromkeys(name for row in self.rows for name in row))
-            write_csv(
-                self.path, header, ([f"{row[name]:.7g}" if name in row else "" for name in header] for row in self.rows)
-            )
+            cells = ([f"{row[name]:.7g}" if name in row else "" for name in header] for row in self.rows)
+            write_csv(self.path, header, cells)
         if trainer.is_global_zero:
             self._say(row)
 
@@ -104,7 +106,7 @@ class EpochTable(Checkpoint):
 
 
 def peak_memory_mb(device: torch.device) -> float:
-    """Peak memory so far in MB: of a GPU since training started, else of this process, mapped images included."""
+    """Peak memory so far in MB: on a GPU since training started, else of this process, mapped images included."""
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 2**20
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**10

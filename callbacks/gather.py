@@ -1,3 +1,5 @@
+"""Outputs of test and prediction steps, joined over batches and ranks."""
+
 from collections.abc import Sequence
 from typing import Any
 
@@ -8,11 +10,12 @@ from torch import Tensor
 
 
 def gather(trainer: L.Trainer, outputs: Sequence[dict[str, Tensor]]) -> dict[str, Tensor] | None:
-    """Join what the steps of all ranks gave, in the order of the split.
+    """Join the outputs of the steps of all ranks, in the order of the split.
 
     Args:
-        trainer: Knows the other ranks.
-        outputs: Of each batch of this rank, tensors `[B, ...]` on the CPU; `index` holds the places in the split.
+        trainer: Trainer that knows the other ranks.
+        outputs: Outputs of each batch of this rank, tensors `[B, ...]` on the CPU; `index` holds the indices of the
+            images in the split.
 
     Returns:
         One tensor `[N, ...]` a name, on rank 0; None on the others.
@@ -29,11 +32,27 @@ def gather(trainer: L.Trainer, outputs: Sequence[dict[str, Tensor]]) -> dict[str
 
 
 class GatheringCallback(Callback):
-    """Keeps what the steps of `test` or `predict` give, for its subclasses to write at the end."""
+    """Keeps the outputs of the steps of `test` or `predict`; its subclasses write them at the end."""
+
+    def on_test_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Forget the outputs of an earlier test."""
+        self._outputs: list[dict[str, Tensor]] = []
 
     def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Start anew."""
-        self._outputs: list[dict[str, Tensor]] = []
+        """Forget the outputs of an earlier prediction."""
+        self._outputs = []
+
+    def on_test_batch_end(
+        self,
+        trainer: L.Trainer,
+        pl_module: L.LightningModule,
+        outputs: Any,
+        batch: Any,
+        batch_idx: int,
+        dataloader_idx: int = 0,
+    ) -> None:
+        """Keep the outputs of a batch."""
+        self._keep(outputs)
 
     def on_predict_batch_end(
         self,
@@ -44,11 +63,12 @@ class GatheringCallback(Callback):
         batch_idx: int,
         dataloader_idx: int = 0,
     ) -> None:
-        """Keep what the network said of a batch."""
-        self._outputs.append({name: value.cpu() for name, value in outputs.items()})
-
-    on_test_start, on_test_batch_end = on_predict_start, on_predict_batch_end
+        """Keep the outputs of a batch."""
+        self._keep(outputs)
 
     def gathered(self, trainer: L.Trainer) -> dict[str, Tensor] | None:
-        """All of it, of all ranks and in the order of the split, on rank 0; None on the others."""
+        """All outputs of all ranks, in the order of the split, on rank 0; None on the others."""
         return gather(trainer, self._outputs)
+
+    def _keep(self, outputs: dict[str, Tensor]) -> None:
+        self._outputs.append({name: value.cpu() for name, value in outputs.items()})

@@ -1,50 +1,56 @@
+"""The most confident wrong answers of a test, as pictures."""
+
 import base64
 import json
 from pathlib import Path
 from typing import Any
 
-import lightning.pytorch as L
 import numpy as np
 import torch
 from torch import Tensor
 
 from basics.files import write_file
+from classification import Classifier
 from classification.grad_cam import grad_cam
+from datamodules import ImageDataModule
 
-COUNT, LARGEST = 12, 96  # pictures; pixels on a side
+COUNT = 12  # pictures
+LARGEST = 96  # pixels on a side
 
 
-def write_mistakes(path: Path, trainer: L.Trainer, classifier: Any, labels: Tensor, probabilities: Tensor) -> None:
-    """Write mistakes.json: the wrong answers that the network was most confident of, as pictures.
+def write_mistakes(
+    path: Path, data: ImageDataModule, classifier: Classifier, labels: Tensor, probabilities: Tensor
+) -> None:
+    """Write mistakes.json: the wrong answers that the network was most confident of, as pictures with Grad-CAM.
 
     Args:
-        path: Of the file.
-        trainer: With the data module.
-        classifier: What was tested.
-        labels: Of the test split `[N]`.
-        probabilities: Of the test split `[N, num_classes]`.
+        path: Path of the file.
+        data: Data module with the test split.
+        classifier: Classifier that was tested.
+        labels: True classes of the test split `[N]`.
+        probabilities: Predicted probabilities of the test split `[N, num_classes]`.
     """
     confidence, predicted = probabilities.max(1)
     wrong = torch.where(predicted != labels, confidence, -1.0)
-    places = [int(place) for place in wrong.argsort(descending=True)[:COUNT] if wrong[place] > 0]
+    indices = [int(index) for index in wrong.argsort(descending=True)[:COUNT] if wrong[index] > 0]
     record: dict[str, Any] = {"layer": None, "mistakes": []}
-    if places:
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        names, classes = data.splits["test"].names, classifier.class_names
-        images = data.images_of("test", places)
+    if indices:
+        names = data.splits["test"].names
+        classes = classifier.class_names
+        images = data.images_of("test", indices)
         inputs = classifier.inputs(images.to(classifier.device))
-        found = grad_cam(
-            classifier.network, classifier.stage_outputs(), inputs, predicted[places].to(classifier.device)
-        )
-        record["layer"], maps = (None, None) if found is None else (found[0], found[1].float().cpu().numpy())
-        for number, place in enumerate(places):
+        answers = predicted[indices].to(classifier.device)
+        found = grad_cam(classifier.network, classifier.stage_modules(), inputs, answers)
+        record["layer"] = None if found is None else found[0]
+        maps = None if found is None else found[1].float().cpu().numpy()
+        for number, index in enumerate(indices):
             image = images[number].permute(1, 2, 0).numpy()
             record["mistakes"].append(
                 {
-                    "name": names[place],
-                    "true": classes[int(labels[place])],
-                    "predicted": classes[int(predicted[place])],
-                    "confidence": round(confidence[place].item(), 4),
+                    "name": names[index],
+                    "true": classes[int(labels[index])],
+                    "predicted": classes[int(predicted[index])],
+                    "confidence": round(confidence[index].item(), 4),
                     "image": png(image),
                     "cam": None if maps is None else png(overlay(image, maps[number])),
                 }
@@ -53,7 +59,7 @@ def write_mistakes(path: Path, trainer: L.Trainer, classifier: Any, labels: Tens
 
 
 def overlay(image: Any, heat: Any) -> Any:
-    """An image `[H, W, C]` in grey under a map `[H, W]` in [0, 1] in colours: uint8 `[H, W, 3]`."""
+    """A picture, uint8 `[H, W, 3]`: an image `[H, W, C]` in grey under a map `[H, W]` in [0, 1] in colours."""
     import cv2
 
     colours = cv2.cvtColor(cv2.applyColorMap((heat * 255).astype(np.uint8), cv2.COLORMAP_VIRIDIS), cv2.COLOR_BGR2RGB)
@@ -62,7 +68,7 @@ def overlay(image: Any, heat: Any) -> Any:
 
 
 def png(image: Any) -> str:
-    """A uint8 image `[H, W, C]` as the address of a picture of at most LARGEST pixels a side, for an HTML page."""
+    """A data URL of a uint8 image `[H, W, C]`, made smaller to at most LARGEST pixels a side, for an HTML page."""
     import cv2
 
     if max(image.shape[:2]) > LARGEST:

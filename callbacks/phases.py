@@ -1,3 +1,5 @@
+"""Phases change between two epochs."""
+
 from collections.abc import Iterable
 from math import nan
 from typing import Any, cast
@@ -12,16 +14,23 @@ from torch.optim.lr_scheduler import ReduceLROnPlateau
 from basics.errors import UserError
 from basics.names import MONITOR
 from callbacks.ranks import check_ranks_equal, wrap_again
-from classification.phased import PhasedModule
+from classification import PhasedModule
 from classification.schedules import set_rates
 
 
 class PhaseCallback(Callback):
-    """Carries out the phases of a strategy: between two epochs it enters the next one if the present one has ended.
+    """Carries out the phases of a strategy: between two epochs it enters the next phase if the present one has ended.
 
-    Its state is in every checkpoint: the phases so far, the plateau's counters, and the best weights where the next
-    phase begins with them. Lightning gives it back before the optimizer and the DDP wrapper are made, so that a run
-    that is resumed in mid-schedule has the right stages in both.
+    Its state is in every checkpoint: the phases so far, the plateau's counters, and the best weights if the next phase
+    begins with them. Lightning restores it before the optimizer and the DDP wrapper are made, so that a run that is
+    resumed in mid-schedule has the right stages in both.
+
+    Attributes:
+        history: What happened at the beginning of every phase so far, for metrics.json.
+        loss: Loss of the last validation.
+        best_score: Best score of the present phase.
+        stalled: Validations since then.
+        best_weights: Weights that had this score, if the next phase begins with them.
 
     Args:
         check_ranks: Compare the parameters of all processes at the end of every phase.
@@ -30,7 +39,7 @@ class PhaseCallback(Callback):
     def __init__(self, check_ranks: bool = True) -> None:
         self.check_ranks = check_ranks
         self.history: list[dict[str, Any]] = []
-        self.loss: float | None = None  # of the last validation
+        self.loss: float | None = None
         self.best_score = float("-inf")
         self.stalled = 0
         self.best_weights: dict[str, Tensor] | None = None
@@ -39,10 +48,11 @@ class PhaseCallback(Callback):
         """Enter the first phase.
 
         Raises:
-            UserError: The processes are connected by something that cannot be wrapped again, or
-                `from_best` beside averaged weights, whose scores are not those of the weights that learn.
+            UserError: The processes are connected by something that cannot be wrapped again, or `from_best` is
+                combined with averaged weights, whose scores are not the scores of the weights that learn.
         """
-        self.module, self.fits = cast(PhasedModule, pl_module), stage == "fit"
+        self.module = cast(PhasedModule, pl_module)
+        self.fits = stage == "fit"
         if not self.fits:
             return
         self.module.enter_phases([0])
@@ -54,16 +64,24 @@ class PhaseCallback(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that decides how the training goes on."""
-        names = ("history", "loss", "best_score", "stalled", "best_weights")
-        return {"started": self.module.started, **{name: getattr(self, name) for name in names}}
+        return {
+            "started": self.module.started,
+            "history": self.history,
+            "loss": self.loss,
+            "best_score": self.best_score,
+            "stalled": self.stalled,
+            "best_weights": self.best_weights,
+        }
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
-        """Be in the phase of the checkpoint; for a test only know them, as its config may be of another strategy."""
-        state = dict(state_dict)
-        started = state.pop("started")
-        vars(self).update(state)
+        """Be in the phase of the checkpoint. A test only reads the history: its config may be of another strategy."""
+        self.history = state_dict["history"]
+        self.loss = state_dict["loss"]
+        self.best_score = state_dict["best_score"]
+        self.stalled = state_dict["stalled"]
+        self.best_weights = state_dict["best_weights"]
         if self.fits:
-            self.module.enter_phases(started)
+            self.module.enter_phases(state_dict["started"])
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Open the history."""
@@ -79,21 +97,23 @@ class PhaseCallback(Callback):
         score = trainer.callback_metrics[MONITOR].item()
         self.stalled += 1
         if score > self.best_score:
-            self.best_score, self.stalled = score, 0
-            following = self.module.phases[len(self.module.started) :]
+            self.best_score = score
+            self.stalled = 0
+            following = self.module.phases[self.module.phase_number :]
             if following and following[0].from_best:
                 self.best_weights = {name: value.clone() for name, value in self.module.state_dict().items()}
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Enter the next phase if it is time."""
-        ends, number = self.module.phase_ends(), len(self.module.started)
-        if number >= len(ends) or trainer.current_epoch == self.module.started[-1]:
+        ends = self.module.phase_ends()
+        number = self.module.phase_number
+        if number >= len(ends) or trainer.current_epoch == self.module.phase_began:
             return
         phase = self.module.phase
         if phase.patience is not None and self.stalled >= phase.patience:
             every = trainer.check_val_every_n_epoch == 1 and trainer.val_check_interval == 1.0
-            word = ("epoch" if every else "validation") + ("s" if self.stalled > 1 else "")
-            self._advance(trainer, f"{MONITOR} stalled for {self.stalled} {word}")
+            unit = ("epoch" if every else "validation") + ("s" if self.stalled > 1 else "")
+            self._advance(trainer, f"{MONITOR} stalled for {self.stalled} {unit}")
         elif trainer.current_epoch >= ends[number - 1]:
             planned = phase.until is not None
             self._advance(trainer, "the plan says so" if planned else "the later phases need the epochs that are left")
@@ -107,15 +127,18 @@ class PhaseCallback(Callback):
         pl_module.log_dict(values, sync_dist=True)
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Check the last phase; say so if the run has stopped before it."""
+        """Check the last phase; print a line if the run has stopped before it."""
         if self.check_ranks:
             check_ranks_equal(trainer, self.module)
-        number, count = len(self.module.started), len(self.module.phase_ends())
+        number = self.module.phase_number
+        count = len(self.module.phase_ends())
         if number < count and trainer.is_global_zero:
             print(f"stopped in phase {number}/{count}: the later ones were not reached", flush=True)
 
     def _advance(self, trainer: L.Trainer, reason: str) -> None:
-        module, optimizer = self.module, trainer.optimizers[0]
+        """Enter the next phase: what learns, rates, schedule, DDP wrapper, counters, history."""
+        module = self.module
+        optimizer = trainer.optimizers[0]
         if self.check_ranks:
             check_ranks_equal(trainer, module)
         learned = _learning(module)
@@ -123,7 +146,7 @@ class PhaseCallback(Callback):
         if module.phase.from_best:
             if self.best_weights is None:
                 raise UserError(
-                    f"phase {len(module.started)} begins with the best weights of the phase before, and nothing was "
+                    f"phase {module.phase_number} begins with the best weights of the phase before, and nothing was "
                     "validated in that: leave out from_best, or validate every epoch"
                 )
             module.load_state_dict(self.best_weights)
@@ -136,7 +159,9 @@ class PhaseCallback(Callback):
         plateau = isinstance(schedule["scheduler"], ReduceLROnPlateau)
         trainer.strategy.lr_scheduler_configs = [LRSchedulerConfig(**schedule, reduce_on_plateau=plateau)]
         wrap_again(trainer)
-        self.best_score, self.stalled, self.best_weights = float("-inf"), 0, None
+        self.best_score = float("-inf")
+        self.stalled = 0
+        self.best_weights = None
         for stopping in trainer.early_stopping_callbacks:
             stopping.wait_count = 0  # it would stop the run for what the phase before did
         self._record(trainer, reason)
@@ -148,7 +173,7 @@ class PhaseCallback(Callback):
     def _record(self, trainer: L.Trainer, reason: str) -> None:
         self.history.append(
             {
-                "phase": len(self.module.started),
+                "phase": self.module.phase_number,
                 "epoch": trainer.current_epoch,
                 "step": trainer.global_step,
                 "reason": reason,
@@ -158,13 +183,15 @@ class PhaseCallback(Callback):
         )
 
     def _say(self, learned: list[nn.Parameter], reason: str) -> None:
-        before, now = set(map(id, learned)), set(map(id, _learning(self.module)))
+        before = set(map(id, learned))
+        now = set(map(id, _learning(self.module)))
         changes = []
-        for verb, changed in (("join", now - before), ("freeze", before - now)):
+        for verb, changed in {"join": now - before, "freeze": before - now}.items():
             names = [name for name, own in self.module.stages().items() if any(id(p) in changed for p in own)]
             if names:
                 changes.append(f"{', '.join(names)} {verb}{'s' if len(names) == 1 else ''}")
-        entry, total = self.history[-1], numel(self.module.network.parameters())
+        entry = self.history[-1]
+        total = numel(self.module.network.parameters())
         print(
             f"phase {entry['phase']}/{len(self.module.phases)} at epoch {entry['epoch']}: "
             f"{' and '.join(changes) or 'new learning rates'}, {entry['trainable'] / 1e6:.1f} M of {total / 1e6:.1f} M "
@@ -174,7 +201,7 @@ class PhaseCallback(Callback):
 
 
 def numel(parameters: Iterable[nn.Parameter]) -> int:
-    """Numbers in some parameters."""
+    """Number of values in some parameters."""
     return sum(parameter.numel() for parameter in parameters)
 
 

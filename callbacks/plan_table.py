@@ -1,3 +1,5 @@
+"""The plan of a run as a table."""
+
 from collections.abc import Mapping
 from itertools import groupby
 
@@ -23,13 +25,13 @@ class PlanTable(Callback):
 
 
 def plan_table(classifier: Classifier, ends: list[int]) -> Table:
-    """What learns when, how fast, and at what cost: a row a phase.
+    """The phases, a row each: stages that learn, learning rates, and cost.
 
     Args:
-        classifier: With its phases.
-        ends: First epoch after each of them, at the latest.
+        classifier: Classifier with phases.
+        ends: First epoch after each phase, at the latest.
     """
-    stages, shares = classifier.stages(), classifier.training_shares()
+    stages = list(classifier.stages())
     total = numel(classifier.network.parameters())
     title = f"{classifier.strategy_name}: {type(classifier.network).__name__}, {total:,} parameters"
     table = Table("phase", "epochs", title=title, title_justify="left", show_lines=len(ends) > 1)
@@ -37,33 +39,36 @@ def plan_table(classifier: Classifier, ends: list[int]) -> Table:
     table.add_column("learning rate")
     for column in ("trainable", "frozen BN", "cost"):
         table.add_column(column, justify="right", no_wrap=True)
-    begin, cost = 0, 0.0
-    for number, (phase, end, share) in enumerate(zip(classifier.phases, ends, shares, strict=False), 1):
-        rates = {name: classifier.lr * factor for name, factor in phase.factors(list(stages)).items()}
+    begin = 0
+    total_cost = 0.0
+    rows = zip(classifier.phases, ends, classifier.relative_costs(), strict=False)  # a try has one end
+    for number, (phase, end, cost) in enumerate(rows, 1):
+        rates = {name: classifier.lr * factor for name, factor in phase.factors(stages).items()}
         table.add_row(
             f"{number}/{len(ends)}",
             _span(begin, end, any(earlier.patience for earlier in classifier.phases[:number])),
             _by_rate(rates) + ("\nat most (AutoRGN)" if phase.auto_rgn else ""),
             f"{numel(classifier.learning_parameters(phase)):,}",
             classifier.shown_batch_norm(phase),
-            f"{share:.0%}",
+            f"{cost:.0%}",
         )
-        begin, cost = end, cost + share * (end - begin)
+        total_cost += cost * (end - begin)
+        begin = end
     if len(ends) > 1:
         known = not any(phase.patience for phase in classifier.phases)
-        table.add_row("all", f"{ends[-1]}", "", "", "", f"{cost / ends[-1]:.0%}" if known else "-")
+        table.add_row("all", f"{ends[-1]}", "", "", "", f"{total_cost / ends[-1]:.0%}" if known else "-")
     return table
 
 
 def _span(begin: int, end: int, open_ended: bool) -> str:
-    """Epochs of a phase; after a plateau only the last that they can be is known."""
+    """Epochs of a phase; if a plateau may end it, only the last possible epoch is known."""
     if open_ended:
         return f"to {end - 1} at most"
     return f"{begin} to {end - 1}" if end - begin > 1 else f"{begin}"
 
 
 def _by_rate(rates: Mapping[str, float]) -> str:
-    """What learns, head first, neighbours with one rate together: `head 0.001`, `layer3 to layer4 0.0001`."""
+    """Stages that learn, head first, neighbours with one rate together: `head 0.001`, `layer3 to layer4 0.0001`."""
     lines = []
     for rate, same in groupby(reversed(list(rates.items())), key=lambda item: item[1]):
         names = [name for name, _ in same]

@@ -1,3 +1,5 @@
+"""The record of a run inside its checkpoints."""
+
 from collections.abc import Mapping
 from typing import Any
 
@@ -5,7 +7,7 @@ from lightning.pytorch.callbacks import Callback
 
 
 class Provenance(Callback):
-    """Keeps in every checkpoint which run it is of, and the commit and versions it was trained with.
+    """Keeps in every checkpoint the names of its run, and the commit and versions it was trained with.
 
     Args:
         record: Study, strategy, seed, fold, git commit, versions.

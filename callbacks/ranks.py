@@ -1,21 +1,22 @@
-"""What keeps the processes of a DDP run equal when the set of learning parameters changes."""
+"""Keeps the processes of a DDP run equal when the set of learning parameters changes."""
 
 import gc
-import hashlib
 from typing import Any
 
 import lightning.pytorch as L
 import torch
 from lightning.pytorch.strategies import DDPStrategy
 
-from classification.phased import PhasedModule
+from basics.files import checksum
+from classification import PhasedModule
+from classification.tensors import tensor_bytes
 
 
 def wrap_again(trainer: L.Trainer) -> None:
     """Make a new DDP wrapper, which reduces exactly the parameters that need a gradient now.
 
-    A wrapper registers those once, when it is made: what is unfrozen later is never averaged, and every rank trains
-    its own copy of it (Lightning issue #20340). With a new one no `find_unused_parameters` is needed.
+    A wrapper registers those once, when it is made. A parameter that is unfrozen later is never averaged, and every
+    rank trains its own copy of it (Lightning issue #20340). With a new wrapper no `find_unused_parameters` is needed.
     """
     strategy = trainer.strategy
     if isinstance(strategy, DDPStrategy):
@@ -32,20 +33,12 @@ def check_ranks_equal(trainer: L.Trainer, module: PhasedModule) -> None:
     """
     if trainer.world_size == 1:
         return
-    mine = {name: digest(parameters) for name, parameters in module.stages().items()}
+    mine = {name: checksum(map(tensor_bytes, parameters)) for name, parameters in module.stages().items()}
     all_of_them: list[Any] = [None] * trainer.world_size
     torch.distributed.all_gather_object(all_of_them, mine)
     different = [name for name in mine if len({theirs[name] for theirs in all_of_them}) > 1]
     if different:
         raise RuntimeError(
             f"the processes hold different parameters in {', '.join(different)} at the end of phase "
-            f"{len(module.started)}: their gradients were not averaged"
+            f"{module.phase_number}: their gradients were not averaged"
         )
-
-
-def digest(parameters: Any) -> str:
-    """SHA-256 of the bytes of some tensors."""
-    sha = hashlib.sha256()
-    for parameter in parameters:
-        sha.update(parameter.detach().cpu().reshape(-1).view(torch.uint8).numpy().data)
-    return sha.hexdigest()

@@ -1,3 +1,5 @@
+"""Checkpoints within an epoch."""
+
 from pathlib import Path
 from typing import Any
 
@@ -8,12 +10,12 @@ from lightning.pytorch.callbacks import ModelCheckpoint
 class StepCheckpoint(ModelCheckpoint):
     """Writes last.ckpt every few optimizer steps, to resume in the middle of an epoch.
 
-    Not after the last batch of an epoch: Lightning would take the epoch for finished when such a checkpoint is resumed,
-    and leave out its validation. The checkpoint of the epoch follows anyway. Nor between two batches whose gradients
-    are accumulated, because gradients are not in a checkpoint.
+    It writes none after the last batch of an epoch: Lightning would take the epoch for finished when such a checkpoint
+    is resumed, and leave out its validation. The checkpoint of the epoch follows anyway. It writes none between two
+    batches whose gradients are accumulated, because gradients are not in a checkpoint.
 
     Args:
-        folder: Of the file.
+        folder: Folder of the file.
         every_n_train_steps: Optimizer steps between two checkpoints.
     """
 

@@ -1,8 +1,10 @@
+"""The records of a test."""
+
 import io
 import json
 from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import lightning.pytorch as L
 import numpy as np
@@ -13,68 +15,75 @@ from rich.table import Table
 from torch import Tensor
 
 from basics.files import write_file
+from callbacks.confusion_plot import draw_confusion_matrix
 from callbacks.files import is_dev_run
 from callbacks.gather import GatheringCallback
 from callbacks.mistakes import write_mistakes
 from callbacks.phases import PhaseCallback, numel
-from classification import scores
-from classification.metrics import calibration_error
+from callbacks.trainers import image_data
+from callbacks.wandb_scores import log_scores
+from classification import Classifier, Scores, scores
+from classification.metrics import calibration_error, confusion_matrix
 
 
 class TestReport(GatheringCallback):
     """After `test`: a table on the terminal, metrics.json, confusion_matrix.png, and both in W&B.
 
-    What the network said of every image is in test.npz, from which all statistics are made, so that the test split is
-    read once: labels `[N]`, probabilities `[N, num_classes]`, names `[N]`, and `clean` `[N]`: which are not known
-    from training. The scores of those alone are in metrics.json beside the official ones.
+    The output for every image is in test.npz, from which all statistics are made, so that the test split is read once:
+    labels `[N]`, probabilities `[N, num_classes]`, names `[N]`, and `clean` `[N]`, which is false for images that are
+    known from training. The scores of the clean images alone are in metrics.json beside the official ones.
 
     Args:
-        folder: The run's folder.
-        provenance: What metrics.json says beside the scores: seed, commit, versions, weights, checkpoint.
+        folder: Folder of the run.
+        provenance: Entries of metrics.json beside the scores: seed, commit, versions, weights, checkpoint.
     """
 
     __test__ = False  # not for pytest
 
     def __init__(self, folder: Path, provenance: Mapping[str, Any]) -> None:
-        self.folder, self.provenance = folder, provenance
+        self.folder = folder
+        self.provenance = provenance
 
     def on_test_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Write and print everything (rank 0)."""
-        classifier: Any = pl_module
-        total, names = classifier.scores, classifier.class_names
+        classifier = cast(Classifier, pl_module)
+        total = classifier.scores
+        names = classifier.class_names
         found = self.gathered(trainer)
         if found is None or total is None:
             return
-        rows = list(zip(names, total.precision, total.recall, total.f1, total.support, strict=True))
-        _print_table(total, rows)
+        _print_table(total, names)
         limit = trainer.limit_test_batches
         if is_dev_run(trainer) or not (isinstance(limit, float) and limit == 1.0):
             print("a part of the test split only: nothing is written")
             return
-        data: Any = trainer.datamodule  # type: ignore[attr-defined]
-        expected, evaluated = len(data.splits["test"]), sum(total.support)
-        if evaluated != expected:
-            raise RuntimeError(f"evaluated {evaluated} images of a test split of {expected}")
-        per_class = {name: {"precision": p, "recall": r, "f1": f, "support": n} for name, p, r, f, n in rows}
+        data = image_data(trainer)
+        assert data is not None
+        evaluated = sum(total.support)
+        if evaluated != len(data.splits["test"]):
+            raise RuntimeError(f"evaluated {evaluated} images of a test split of {len(data.splits['test'])}")
+        labels = found["label"]
+        probabilities = found["probabilities"]
+        is_clean = ~torch.from_numpy(data.leaked())
+        clean = clean_scores(labels[is_clean], probabilities[is_clean])
         learning = {p for phase in classifier.phases for p in classifier.learning_parameters(phase)}
-        callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
-        phases = [callback.history for callback in callbacks if isinstance(callback, PhaseCallback)]
-        labels, probabilities = found["label"], found["probabilities"]
-        leaked = torch.from_numpy(data.leaked())
-        clean = clean_scores(labels[~leaked], probabilities[~leaked])
         record = {
             **self.provenance,
             "class_names": names,
             "parameters": numel(classifier.network.parameters()),
             "trainable_parameters": numel(learning),
-            "phases": phases[0] if phases else [],  # up to the epoch of the checkpoint
+            "phases": _history(trainer),
             "test": {**total.summary(), "ece": calibration_error(probabilities, labels), "images": evaluated},
             "clean": {"rule": data.leak_rule, **clean},
-            "per_class": per_class,
+            "per_class": {
+                name: {"precision": precision, "recall": recall, "f1": f1, "support": support}
+                for name, precision, recall, f1, support in total.by_class(names)
+            },
             "confusion_matrix": total.confusion_matrix,
             "data_fingerprint": data.fingerprint,
         }
-        if (cost := self.folder / "cost.json").is_file():
+        cost = self.folder / "cost.json"
+        if cost.is_file():
             record["cost"] = json.loads(cost.read_text())
         if clean["images"]:
             print(
@@ -86,20 +95,20 @@ class TestReport(GatheringCallback):
             file,
             labels=labels.numpy(),
             probabilities=probabilities.numpy(),
-            clean=~leaked.numpy(),
+            clean=is_clean.numpy(),
             names=np.array(data.splits["test"].names),
         )
         write_file(self.folder / "test.npz", file.getvalue())
-        write_mistakes(self.folder / "mistakes.json", trainer, classifier, labels, probabilities)
+        write_mistakes(self.folder / "mistakes.json", data, classifier, labels, probabilities)
         write_file(self.folder / "confusion_matrix.png", draw_confusion_matrix(total.confusion_matrix, names))
-        self._replace_metrics(record)  # last: where it is, the others are
+        self._replace_metrics(record)  # last: if it is there, the other files are
         print(f"wrote {self.folder / 'metrics.json'}, test.npz, mistakes.json and confusion_matrix.png")
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
-                _log_to_wandb(logger, total.confusion_matrix, names, rows)
+                log_scores(logger, total, names)
 
     def _replace_metrics(self, record: Mapping[str, Any]) -> None:
-        """Write metrics.json, and say so where that replaces the scores of another checkpoint or another test set."""
+        """Write metrics.json; print a line if that replaces the scores of another checkpoint or another test set."""
         path = self.folder / "metrics.json"
         if path.is_file():
             old = json.loads(path.read_text())
@@ -110,14 +119,13 @@ class TestReport(GatheringCallback):
 
 
 def clean_scores(labels: Tensor, probabilities: Tensor) -> dict[str, Any]:
-    """Scores of some test images; None each where there is no image.
+    """Scores of some test images; every score is None if there is no image.
 
     Args:
-        labels: `[N]`.
-        probabilities: `[N, num_classes]`.
+        labels: True classes `[N]`.
+        probabilities: Predicted probabilities `[N, num_classes]`.
     """
-    size = probabilities.shape[1]
-    matrix = torch.bincount(labels * size + probabilities.argmax(1), minlength=size**2).view(size, size)
+    matrix = confusion_matrix(labels, probabilities.argmax(1), probabilities.shape[1])
     summary: dict[str, Any] = scores(torch.tensor(torch.nan), matrix).summary()
     del summary["loss"]
     if not len(labels):
@@ -125,51 +133,20 @@ def clean_scores(labels: Tensor, probabilities: Tensor) -> dict[str, Any]:
     return {**summary, "ece": calibration_error(probabilities, labels), "images": len(labels)}
 
 
-def _print_table(total: Any, rows: Sequence[tuple[Any, ...]]) -> None:
+def _history(trainer: L.Trainer) -> list[dict[str, Any]]:
+    """The phases of the run up to the epoch of the checkpoint."""
+    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
+    return next((callback.history for callback in callbacks if isinstance(callback, PhaseCallback)), [])
+
+
+def _print_table(total: Scores, names: Sequence[str]) -> None:
     table = Table("test", title_justify="left")
     for column in ("precision", "recall", "F1", "images"):
         table.add_column(column, justify="right")
-    for row in rows:
-        table.add_row(row[0], *(f"{value:.4f}" for value in row[1:4]), f"{row[4]:,}")
+    for name, *values, images in total.by_class(names):
+        table.add_row(name, *(f"{value:.4f}" for value in values), f"{images:,}")
     table.add_section()
     averages = (total.precision_macro, total.recall_macro, total.f1_macro)
     table.add_row("macro average", *(f"{value:.4f}" for value in averages), f"{sum(total.support):,}")
     table.add_row("accuracy", "", "", f"{total.accuracy:.4f}", "")
     Console().print(table)
-
-
-def draw_confusion_matrix(matrix: list[list[int]], names: list[str]) -> bytes:
-    """A PNG of the matrix: colour is the share of the true class, the text the count."""
-    from matplotlib.figure import Figure
-
-    size = max(4.0, 0.75 * len(names) + 1.8)
-    figure = Figure((size, size), layout="constrained")
-    axes = figure.add_subplot()
-    totals = [max(1, sum(row)) for row in matrix]
-    shares = [[count / total for count in row] for row, total in zip(matrix, totals, strict=True)]
-    axes.imshow(shares, cmap="Blues", vmin=0, vmax=1)
-    for i, row in enumerate(matrix):
-        for j, count in enumerate(row):
-            colour = "white" if shares[i][j] > 0.5 else "black"
-            axes.text(j, i, f"{count}\n{shares[i][j]:.0%}", ha="center", va="center", color=colour, fontsize=8)
-    axes.set_xticks(range(len(names)), names, rotation=45, ha="right")
-    axes.set_yticks(range(len(names)), names)
-    axes.set(xlabel="predicted", ylabel="true")
-    png = io.BytesIO()
-    figure.savefig(png, dpi=110)
-    return png.getvalue()
-
-
-def _log_to_wandb(
-    logger: WandbLogger, matrix: list[list[int]], names: list[str], rows: Sequence[tuple[Any, ...]]
-) -> None:
-    import wandb
-
-    # wandb's chart takes one entry a sample; the matrix says how often each pair occurs.
-    pairs = [(i, j) for i, row in enumerate(matrix) for j, n in enumerate(row) for _ in range(n)]
-    chart = wandb.plot.confusion_matrix(
-        y_true=[true for true, _ in pairs], preds=[predicted for _, predicted in pairs], class_names=names
-    )
-    table = wandb.Table(columns=["class", "precision", "recall", "f1", "images"], data=[list(row) for row in rows])
-    scores = {f"test/f1/{row[0]}": row[3] for row in rows}  # numbers, because W&B averages these over seeds, not tables
-    logger.experiment.log({"test/per_class": table, "test/confusion_matrix": chart, **scores})

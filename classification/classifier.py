@@ -1,3 +1,5 @@
+"""The base of all classifiers: steps, losses, metrics and logging."""
+
 import copy
 import os
 from collections.abc import Mapping, Sequence
@@ -33,10 +35,14 @@ class Classifier(PhasedModule):
     Every step draws its random numbers (dropout) from a generator seeded by (seed, epoch, batch, rank), so that a run
     resumed anywhere draws the same ones.
 
+    Attributes:
+        strategy_name: Name of the arm in run folders and tables.
+        scores: All scores of the split that was evaluated last.
+
     Args:
         class_names: Names in label order; the command line takes them from the data.
-        label_smoothing: Of the training loss; validation and test report plain cross-entropy.
-        kwargs: As in `PhasedModule`.
+        label_smoothing: Smoothing of the training loss; validation and test report plain cross-entropy.
+        kwargs: Arguments of `PhasedModule`.
     """
 
     strategy_name: str
@@ -49,16 +55,20 @@ class Classifier(PhasedModule):
         self.configure_metrics()
 
     def normalize(self, images: Tensor) -> Tensor:
-        """Turn images `[B, C, H, W]` (uint8, or float in [0, 1]) into what the network was made for."""
+        """Normalise images `[B, C, H, W]` (uint8, or float in [0, 1]) as the network expects them."""
+        raise NotImplementedError
+
+    def stage_modules(self) -> Mapping[str, nn.Module]:
+        """The last module of every stage, input to head; its output is the output of the stage."""
         raise NotImplementedError
 
     @staticmethod
     def as_floats(images: Tensor) -> Tensor:
-        """Images in [0, 1], whether they come as bytes or as floats."""
+        """Images in [0, 1]; they come as bytes or as such floats."""
         return images.float() / 255 if images.dtype == torch.uint8 else images
 
     def penalty(self) -> Tensor | float:
-        """What is added to the training loss, beside the cross-entropy."""
+        """A term `[]` of the training loss beside the cross-entropy."""
         return 0.0
 
     # Set-up, in named steps.
@@ -79,7 +89,7 @@ class Classifier(PhasedModule):
             checkpoint["train_split"] = copy.deepcopy(self._split("train").metric_state)
 
     def on_load_checkpoint(self, checkpoint: dict[str, Any]) -> None:
-        """Take over the sums of its epoch; refuse a checkpoint that would not be used as it was meant.
+        """Refuse a checkpoint that does not fit; take over the sums of its epoch.
 
         Raises:
             UserError: The names of the classes differ, or training cannot go on exactly from there.
@@ -91,18 +101,8 @@ class Classifier(PhasedModule):
             )
         if self._trainer is None or self.trainer.state.fn != "fit":
             return
-        progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
-        lost, done = "", progress["current"]["processed"]
-        if progress["is_last_batch"] and progress["current"]["completed"] < done:
-            lost = "between the last batch of an epoch and its validation, which Lightning would leave out"
-        elif not progress["is_last_batch"] and done % self.trainer.accumulate_grad_batches:
-            lost = "between batches whose gradients are accumulated, which it does not hold"
-        if lost:
-            raise UserError(
-                f"the checkpoint was written {lost}: resume from last.ckpt, which --run.every_n_train_steps writes "
-                "only where a run can go on exactly"
-            )
-        if self.trainer.is_global_zero:  # the others go on from nothing
+        check_resumable(checkpoint, self.trainer.accumulate_grad_batches)
+        if self.trainer.is_global_zero:  # the other ranks go on from zero, because these are the sums of all
             for name, sums in checkpoint.get("train_split", {}).items():
                 setattr(self._split("train"), name, sums.to(self.device))
 
@@ -110,18 +110,21 @@ class Classifier(PhasedModule):
 
     def forward(self, images: Tensor) -> Tensor:
         """Logits `[B, num_classes]` of images `[B, C, H, W]` (uint8, or float in [0, 1])."""
-        logits: Tensor = self.network(self.inputs(images))
+        inputs = self.inputs(images)
+        logits: Tensor = self.network(inputs) if self.frozen_part is None else self.frozen_part.logits(inputs)
         return logits
 
     def inputs(self, images: Tensor) -> Tensor:
-        """What the network is given for images `[B, C, H, W]`."""
+        """Inputs of the network `[B, C, H, W]` for such images."""
         dtype = next(self.network.parameters()).dtype  # float32, or what --trainer.precision bf16-true makes of it
         return self.normalize(images).to(dtype, memory_format=torch.channels_last)
 
     def batch_logits(self, batch: Batch, split: str) -> Tensor:
-        """Logits `[B, num_classes]` of one batch of train, val, test or predict."""
-        logits: Tensor = self(batch["image"])
-        return logits
+        """Logits `[B, num_classes]` of one batch of train, val, test or predict; it may come without images."""
+        if "image" in batch or self.frozen_part is None:
+            logits: Tensor = self(batch["image"])
+            return logits
+        return self.frozen_part.cached_logits(batch["index"], split, self.current_epoch)
 
     def training_step(self, batch: Batch, batch_idx: int) -> Tensor:
         """Loss `[]` of one batch."""
@@ -137,24 +140,20 @@ class Classifier(PhasedModule):
         self._split("val").update(self.loss(logits, batch["label"]), logits, batch["label"])
 
     def test_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """Add one batch to the sums; place in the split `[B]`, label `[B]` and probabilities `[B, num_classes]`."""
+        """Add one batch to the sums; give index in the split `[B]`, label `[B]`, probabilities `[B, num_classes]`."""
         logits = self.batch_logits(batch, "test")
         self._split("test").update(self.loss(logits, batch["label"]), logits, batch["label"])
         return {"index": batch["index"], "label": batch["label"], "probabilities": logits.float().softmax(1)}
 
     def predict_step(self, batch: Batch, batch_idx: int) -> dict[str, Tensor]:
-        """Place in the split `[B]` and probability of every class `[B, num_classes]`."""
+        """Index in the split `[B]` and probability of every class `[B, num_classes]`."""
         return {"index": batch["index"], "probabilities": self.batch_logits(batch, "predict").float().softmax(1)}
 
-    def stage_outputs(self) -> Mapping[str, nn.Module]:
-        """The modules whose outputs are those of the stages, input to head."""
-        raise NotImplementedError
-
     def on_train_batch_start(self, batch: Batch, batch_idx: int) -> None:
-        """Seed what the step draws at random."""
+        """Seed the random numbers of the step."""
         seed = int(os.environ.get("PL_GLOBAL_SEED", "0"))  # as seed_everything leaves it, the same on all ranks
-        place = [seed, self.current_epoch, batch_idx, self.global_rank]
-        torch.manual_seed(int(np.random.SeedSequence(place).generate_state(1)[0]))
+        entropy = [seed, self.current_epoch, batch_idx, self.global_rank]
+        torch.manual_seed(int(np.random.SeedSequence(entropy).generate_state(1)[0]))
 
     def on_before_optimizer_step(self, optimizer: torch.optim.Optimizer) -> None:
         """Log the rates of this step by stage, every `log_every_n_steps`."""
@@ -191,3 +190,27 @@ class Classifier(PhasedModule):
         metrics.reset()
         values = {f"{name}/{key}": value for key, value in self.scores.summary().items()}
         self.log_dict(values, sync_dist=True)  # the same on every rank already; without it Lightning warns
+
+
+def check_resumable(checkpoint: Mapping[str, Any], accumulated: int) -> None:
+    """Refuse a checkpoint from which training cannot go on exactly.
+
+    Args:
+        checkpoint: Content of the checkpoint.
+        accumulated: Batches whose gradients are accumulated for one optimizer step.
+
+    Raises:
+        UserError: It was written where Lightning would lose a validation or gradients.
+    """
+    progress = checkpoint["loops"]["fit_loop"]["epoch_loop.batch_progress"]
+    done = progress["current"]["processed"]
+    if progress["is_last_batch"] and progress["current"]["completed"] < done:
+        moment = "between the last batch of an epoch and its validation, which Lightning would leave out"
+    elif not progress["is_last_batch"] and done % accumulated:
+        moment = "between batches whose gradients are accumulated, which it does not hold"
+    else:
+        return
+    raise UserError(
+        f"the checkpoint was written {moment}: resume from last.ckpt, which --run.every_n_train_steps writes "
+        "only where a run can go on exactly"
+    )

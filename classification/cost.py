@@ -1,4 +1,4 @@
-"""What a training step costs, counted before any is made."""
+"""Operations of a training step, counted before any step is made."""
 
 import copy
 from collections.abc import Collection, Sequence
@@ -15,7 +15,8 @@ class _Passes(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
     def __init__(self) -> None:
         super().__init__()  # type: ignore[no-untyped-call]
-        self.forward = self.backward = 0
+        self.forward = 0
+        self.backward = 0
 
     def __torch_dispatch__(self, func: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         result = func(*args, **(kwargs or {}))
@@ -30,21 +31,21 @@ class _Passes(TorchDispatchMode):  # type: ignore[no-untyped-call]
 def pass_flops(network: nn.Module, shape: Sequence[int], learning: Collection[nn.Parameter] = ()) -> tuple[int, int]:
     """Floating-point operations of the forward and of the backward pass of one image, two a multiply-add.
 
-    A backward pass costs a convolution or a matrix product as much as its forward pass for the gradient of its
-    weights, if they learn, and again for that of its input, if anything below it learns. (The operations of a backward
-    pass itself are not counted, because torch 2.13's FlopCounterMode takes a grouped convolution's for a dense one's:
-    7.7 instead of 2 forward passes of ConvNeXt-T.)
+    The gradient of the weights of a convolution or a matrix product costs as much as its forward pass, if the weights
+    learn. The gradient of its input costs as much again, if anything below it learns. No real backward pass is counted,
+    because FlopCounterMode of torch 2.13 takes the backward pass of a grouped convolution for that of a dense one: it
+    counts 7.7 instead of 2 forward passes for ConvNeXt-T.
 
     Args:
-        network: Any; counted on a copy without memory, in evaluation mode.
-        shape: Of its input for one image `[C, H, W]`.
-        learning: Those of its parameters that learn.
+        network: Network to count; it is counted on a copy without memory, in evaluation mode.
+        shape: Shape of its input for one image `[C, H, W]`.
+        learning: Parameters of the network that learn.
     """
     chosen = set(map(id, learning))
     twins: dict[int, Any] = {id(value): value.detach().to("meta") for value in network.buffers()}
     for value in network.parameters():
         twins[id(value)] = nn.Parameter(value.detach().to("meta"), requires_grad=id(value) in chosen)
-    model = copy.deepcopy(network, twins).eval()  # with these in place of its tensors, so that none is ever copied
+    model = copy.deepcopy(network, twins).eval()  # the twins take the place of its tensors, so that none is copied
     dtype = next((parameter.dtype for parameter in model.parameters()), torch.float32)
     with torch.enable_grad(), _Passes() as passes:
         model(torch.empty(1, *shape, dtype=dtype, device="meta"))

@@ -1,4 +1,4 @@
-"""Grad-CAM (arXiv 1610.02391): which places of an image speak for a class."""
+"""Grad-CAM (arXiv 1610.02391): the regions of an image that speak for a class."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -7,33 +7,32 @@ import torch
 from torch import Tensor, nn
 from torch.nn import functional
 
-SIDE = 6  # least side of a map that says where something is; that of layer4 at 48 px has 2, that of layer2 has 6
+SIDE = 6  # least side of a map that shows where something is: at 48 px the map of layer4 has 2, that of layer2 has 6
 
 
 def grad_cam(
     network: nn.Module, stages: Mapping[str, nn.Module], inputs: Tensor, classes: Tensor
 ) -> tuple[str, Tensor] | None:
-    """Maps of the deepest stage whose output is at least SIDE x SIDE, or of the one with the largest output.
+    """Maps of the deepest stage whose output is at least SIDE x SIDE, or of the stage with the largest output.
 
     Args:
-        network: From inputs to logits; its mode and its parameters' gradients are left alone. One of timm may say that
-            its maps have the channels last, as Swin's have.
-        stages: The modules whose outputs are those of the stages, input to head.
-        inputs: Images as the network takes them `[B, C, H, W]`.
-        classes: To explain, one an image `[B]`.
+        network: Network from inputs to logits; its mode and the gradients of its parameters are left alone.
+        stages: Last module of every stage, input to head.
+        inputs: Inputs of the network `[B, C, H, W]`.
+        classes: Classes to explain, one an image `[B]`.
 
     Returns:
-        The name of the stage, and for every image a map in [0, 1] `[B, H, W]`; None where no stage gives a map.
+        The name of the stage, and for every image a map in [0, 1] `[B, H, W]`; None if no stage gives a map.
     """
     outputs: dict[str, Tensor] = {}
-    channel = 3 if getattr(network, "output_fmt", "") == "NHWC" else 1
+    channel = 3 if getattr(network, "output_fmt", "") == "NHWC" else 1  # timm says so of Swin
 
     def keep(name: str, output: Any) -> Any:
         if not isinstance(output, Tensor) or output.ndim != 4:
             return None
-        # A leaf where nothing below it learns, which is all that the gradient of the map needs.
+        # The gradient of the map needs a leaf if nothing below it learns.
         outputs[name] = output if output.requires_grad else output.clone().requires_grad_()
-        return outputs[name].clone()  # what comes next may work in place
+        return outputs[name].clone()  # the next module may work in place
 
     handles = [
         module.register_forward_hook(lambda module, given, output, name=name: keep(name, output))

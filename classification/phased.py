@@ -1,5 +1,6 @@
-from collections import Counter
-from collections.abc import Callable, Iterator, Mapping, Sequence
+"""A network of named stages that is trained in phases: what learns now, at which rates, with which schedule."""
+
+from collections.abc import Iterator, Mapping, Sequence
 from math import ceil, inf
 from typing import Any, Literal
 
@@ -9,29 +10,33 @@ from lightning.pytorch.utilities.types import OptimizerLRScheduler
 from torch import nn
 
 from basics.errors import UserError
+from classification.frozen_part import FrozenPart
+from classification.optimizer_groups import OPTIMIZERS, groups_by_stage
 from classification.phases import Phase, check_phases, phase_ends
+from classification.pretrained import Pretrained
 from classification.schedules import NO_DECAY, Schedule, check_schedule, make_schedule
-
-OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
-    "adam": torch.optim.Adam,
-    "adamw": torch.optim.AdamW,
-    "sgd": lambda groups, **rest: torch.optim.SGD(groups, momentum=0.9, nesterov=True, **rest),
-}
 
 
 class PhasedModule(L.LightningModule):
-    """A network made of named stages, and trained in phases that say which of them learn.
+    """A network made of named stages, and trained in phases that say which of the stages learn.
 
     Subclasses set `network` and `phases`, and say through `stages` how the network is grouped. The phases are carried
-    out by `callbacks.PhaseCallback`.
+    out by `callbacks.PhaseCallback`. Callbacks read and write the attributes below, and nothing else.
+
+    Attributes:
+        phases: All phases of the run, in order.
+        started: First epochs of the phases so far; the last of them is the present one.
+        rate_scales: Stage name -> factor on its learning rate in phases that say `auto_rgn`; AutoRGNCallback writes it.
+        pretrained: Values before training, for L2-SP and diagnostics.
+        frozen_part: Stands in for the network while its first stages are frozen; None if the network itself is used.
 
     Args:
         lr: Learning rate of the head, at the top of the schedule.
         optimizer: adam, adamw, or sgd (Nesterov momentum 0.9).
-        weight_decay: Of weight matrices and kernels; biases, normalisation and embeddings are never decayed.
-        schedule: Of all learning rates over the steps of a phase: cosine (to zero, after the warm-up), constant,
-            onecycle, plateau (a tenth after three validations without a better `val/f1_macro`), or the class_path
-            and init_args of a scheduler of torch, stepped every epoch.
+        weight_decay: Weight decay of matrices and kernels; biases, normalisation and embeddings are never decayed.
+        schedule: Schedule of all learning rates over the steps of a phase: cosine (to zero, after the warm-up),
+            constant, onecycle, plateau (a tenth after three validations without a better `val/f1_macro`), or the
+            class_path and init_args of a scheduler of torch, stepped every epoch.
         warmup_epochs: Linear rise of all learning rates from zero; may be a fraction of an epoch.
     """
 
@@ -52,23 +57,38 @@ class PhasedModule(L.LightningModule):
         self.weight_decay = weight_decay
         self.schedule = schedule
         self.warmup_epochs = warmup_epochs
-        self.started = [0]  # first epochs of the phases so far; the last of them is the present one
+        self.started = [0]
+        self.rate_scales: dict[str, float] = {}
+        self.pretrained = Pretrained()
+        self.frozen_part: FrozenPart | None = None
 
     def stages(self) -> Mapping[str, Sequence[nn.Parameter]]:
         """The parameters of every stage, input to head; each belongs to exactly one."""
         raise NotImplementedError
 
+    # Phases.
+
+    @property
+    def phase_number(self) -> int:
+        """Number of the present phase, from 1."""
+        return len(self.started)
+
+    @property
+    def phase_began(self) -> int:
+        """First epoch of the present phase."""
+        return self.started[-1]
+
     @property
     def phase(self) -> Phase:
-        """The present one."""
-        return self.phases[len(self.started) - 1]
+        """The present phase."""
+        return self.phases[self.phase_number - 1]
 
     def configure_phases(self, phases: Sequence[Phase], owner: str) -> None:
-        """Begin with the first of some phases.
+        """Take over the phases of the run, and begin with the first.
 
         Args:
-            phases: In order.
-            owner: What made them, for messages.
+            phases: Phases in order.
+            owner: Name of the class that made them, for messages.
 
         Raises:
             UserError: They do not fit the network or the schedule.
@@ -78,12 +98,10 @@ class PhasedModule(L.LightningModule):
         self.phases = phases
         self.enter_phases([0])
 
-    def learning_stages(self, phase: Phase) -> list[str]:
-        """Names of the stages that learn in a phase, input to head."""
-        return [name for name, factor in phase.factors(list(self.stages())).items() if factor > 0]
-
     def enter_phases(self, started: Sequence[int]) -> None:
         """Be in the last of the phases that began at these epochs: what it names learns, all else is frozen."""
+        if list(started) != self.started:
+            self.rate_scales = {}  # they were measured in the phase before
         self.started = list(started)
         learning = set(map(id, self.learning_parameters(self.phase)))
         for parameter in self.network.parameters():
@@ -92,23 +110,30 @@ class PhasedModule(L.LightningModule):
                 parameter.grad = None
         self.train(self.training)
 
+    def learning_stages(self, phase: Phase) -> list[str]:
+        """Names of the stages that learn in a phase, input to head."""
+        return [name for name, factor in phase.factors(list(self.stages())).items() if factor > 0]
+
     def learning_parameters(self, phase: Phase) -> Iterator[nn.Parameter]:
-        """What learns in a phase."""
+        """The parameters that learn in a phase."""
         stages = self.stages()
         for name in self.learning_stages(phase):
             yield from stages[name]
 
     def group_rates(self) -> dict[str, float]:
         """Rate of every optimizer group at the top of the present phase's schedule; 0 where nothing learns."""
-        factors = self.phase.factors(list(self.stages()))
-        return {name + suffix: self.lr * factor for name, factor in factors.items() for suffix in ("", NO_DECAY)}
+        scales = self.rate_scales if self.phase.auto_rgn else {}
+        rates: dict[str, float] = {}
+        for name, factor in self.phase.factors(list(self.stages())).items():
+            rates[name] = rates[name + NO_DECAY] = self.lr * factor * scales.get(name, 1.0)
+        return rates
 
     def shown_batch_norm(self, phase: Phase) -> str:
-        """What batch norm of frozen stages does in a phase; - where there is none."""
+        """Policy for batch norm of frozen stages in a phase, for the plan table; - if there is none."""
         return "-"
 
-    def training_shares(self) -> list[float]:
-        """Estimated operations of a training step in every phase, as a share of those where everything learns."""
+    def relative_costs(self) -> list[float]:
+        """Estimated operations of a training step in every phase; a step in which everything learns has 1."""
         return [1.0 for _ in self.phases]
 
     # The optimizer and its schedule.
@@ -116,28 +141,13 @@ class PhasedModule(L.LightningModule):
     def parameter_groups(self) -> Iterator[dict[str, Any]]:
         """Two named optimizer groups a stage, with and without weight decay; frozen stages are there with rate 0.
 
-        All groups exist from the first step on, because schedulers such as OneCycleLR and LambdaLR fail when one joins
+        All groups exist from the first step on, because schedulers such as OneCycleLR and LambdaLR fail if one joins
         later. A frozen parameter has no gradient, so it gets neither an update, nor decay, nor optimizer state.
 
         Raises:
             UserError: A parameter is in no stage, or in more than one.
         """
-        rates, stages = self.group_rates(), self.stages()
-        owners = Counter(id(parameter) for parameters in stages.values() for parameter in parameters)
-        for name, parameter in self.network.named_parameters():
-            if owners[id(parameter)] != 1:
-                raise UserError(f"{name} is in {owners[id(parameter)]} stages, not in one: check stages()")
-        undecayed: set[str] = getattr(
-            self.network, "no_weight_decay", set
-        )()  # what timm names: tokens, position embeddings
-        kept = {id(p) for name, p in self.network.named_parameters() if p.ndim <= 1 or name in undecayed}
-        for stage, parameters in stages.items():
-            for name, decay, chosen in (
-                (stage, self.weight_decay, [p for p in parameters if id(p) not in kept]),
-                (stage + NO_DECAY, 0.0, [p for p in parameters if id(p) in kept]),
-            ):
-                if chosen:
-                    yield {"params": chosen, "name": name, "lr": rates[name], "weight_decay": decay}
+        return groups_by_stage(self.network, self.stages(), self.group_rates(), self.weight_decay)
 
     def configure_optimizers(self) -> OptimizerLRScheduler:
         """One optimizer over all stages, fused into one kernel, and the schedule of the present phase."""
@@ -150,8 +160,9 @@ class PhasedModule(L.LightningModule):
 
     def configure_schedule(self, optimizer: torch.optim.Optimizer) -> dict[str, Any]:
         """The schedule from the beginning of the present phase, or of the phases that it continues, to their end."""
-        per_epoch, ends = self.steps_per_epoch(), self.phase_ends()
-        present = first = last = len(self.started) - 1
+        per_epoch = self.steps_per_epoch()
+        ends = self.phase_ends()
+        first = last = self.phase_number - 1
         while self.phases[first].continue_schedule:
             first -= 1
         while last + 1 < len(ends) and self.phases[last + 1].continue_schedule:
@@ -166,7 +177,7 @@ class PhasedModule(L.LightningModule):
             optimizer,
             steps=end - start,
             warmup=round(warmup * per_epoch),
-            elapsed=self.started[present] * per_epoch - start,
+            elapsed=self.phase_began * per_epoch - start,
         )
 
     def phase_ends(self) -> list[int]:

@@ -1,4 +1,4 @@
-"""What a training consists of: phases, each with the stages that learn in it and the moment it ends."""
+"""Phases of a training: the stages that learn in each, and the moment it ends."""
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -15,17 +15,18 @@ class Phase:
     """A part of the training during which the same stages learn; phases change between two epochs.
 
     Attributes:
-        learn: Stage name -> its learning rate as a fraction of `model.lr`, or just names (all 1.0). A stage that is
+        learn: Stage name -> learning rate as a fraction of `model.lr`, or just names (all 1.0). A stage that is
             missing is frozen.
         until: First epoch of the next phase, or a fraction of the run's epochs (below 1). Missing in the last phase.
-        patience: The next phase begins once `val/f1_macro` has not improved in so many validations, and at the latest
-            when one epoch is left for each phase that follows: the budget stays what it is.
-        layer_decay: Factor a stage away from the head, on top of `learn` (0.5: head 1, layer4 1/2, layer3 1/4, ...).
-        batch_norm: Of frozen stages. `eval`: stored statistics, left alone. `adapt`: statistics of the batch, and the
-            stored ones follow. `train`: as `adapt`, and scale and shift learn at the lowest rate of the phase.
-            None takes the model's `frozen_batch_norm`.
+        patience: The next phase begins when this many validations in a row have not improved `val/f1_macro`, and at
+            the latest when one epoch is left for each phase that follows: the run does not get longer.
+        layer_decay: Factor for every stage further from the head, on top of `learn` (0.5: head 1, layer4 1/2,
+            layer3 1/4, ...).
+        batch_norm: Policy for batch norm of frozen stages. `eval`: stored statistics are used and left alone. `adapt`:
+            statistics of the batch are used, and the stored ones follow. `train`: as `adapt`, and scale and shift learn
+            at the lowest rate of the phase. None takes the model's `frozen_batch_norm`.
         warmup_epochs: Linear rise of the learning rates from zero when the phase begins. None: the model's
-            `warmup_epochs` in the first phase, none in later ones.
+            `warmup_epochs` in the first phase, no warm-up in later ones.
         continue_schedule: Go on with the schedule of the phase before, so that a stage that joins gets a rate that has
             decayed already; otherwise every phase has a schedule of its own over its own epochs.
         from_best: Begin with the weights that had the best `val/f1_macro` in the phase before, and a fresh optimizer.
@@ -45,7 +46,7 @@ class Phase:
     def factors(self, stages: Sequence[str]) -> dict[str, float]:
         """Learning rate of every stage, input to head, as a fraction of `model.lr`; 0 where it is frozen."""
         given = self.learn if isinstance(self.learn, Mapping) else dict.fromkeys(self.learn, 1.0)
-        depth = {name: place for place, name in enumerate(reversed(stages))}
+        depth = {name: index for index, name in enumerate(reversed(stages))}
         return {name: given.get(name, 0.0) * self.layer_decay ** depth[name] for name in stages}
 
 
@@ -53,12 +54,12 @@ def check_phases(phases: Sequence[Phase], stages: Sequence[str], owner: str) -> 
     """Refuse phases that do not fit a network.
 
     Args:
-        phases: In order.
+        phases: Phases in order.
         stages: Names of the network's stages, input to head.
-        owner: What made them, for the message.
+        owner: Name of the class that made the phases, for the message.
 
     Raises:
-        UserError: No phase, an unknown or doubled stage, a phase in which nothing learns, or one that
+        UserError: There is no phase, an unknown or doubled stage, a phase in which nothing learns, or a phase that
             never ends.
     """
     valid = f"the stages are {', '.join(stages)}"
@@ -100,6 +101,10 @@ def phase_ends(phases: Sequence[Phase], epochs: int) -> list[int]:
 
     A fraction is rounded to an epoch such that every phase keeps at least one.
 
+    Args:
+        phases: Phases in order.
+        epochs: Epochs of the run.
+
     Raises:
         UserError: The epochs do not suffice, or a phase would end before it begins.
     """
@@ -109,8 +114,9 @@ def phase_ends(phases: Sequence[Phase], epochs: int) -> list[int]:
             "raise it, or choose fewer phases"
         )
     ends: list[int] = []
-    for place, phase in enumerate(phases):
-        begin, latest = (ends[-1] if ends else 0), epochs - (len(phases) - 1 - place)
+    for number, phase in enumerate(phases, 1):
+        begin = ends[-1] if ends else 0
+        latest = epochs - (len(phases) - number)
         if phase.until is None:
             ends.append(latest)
         elif phase.until < 1:
@@ -119,7 +125,7 @@ def phase_ends(phases: Sequence[Phase], epochs: int) -> list[int]:
             ends.append(int(phase.until))
         if not begin < ends[-1] <= latest:
             raise UserError(
-                f"phase {place + 1} of {len(phases)} would last from epoch {begin} to {ends[-1]} of {epochs}: "
+                f"phase {number} of {len(phases)} would last from epoch {begin} to {ends[-1]} of {epochs}: "
                 f"its until must be {begin + 1} to {latest} here, or raise trainer.max_epochs"
             )
     return ends

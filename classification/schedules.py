@@ -14,23 +14,29 @@ from classification.phases import Phase
 SchedulerFactory = Callable[[Optimizer], LRScheduler | ReduceLROnPlateau]
 Schedule = Literal["cosine", "constant", "onecycle", "plateau"] | SchedulerFactory
 NO_DECAY = ".no_decay"  # ends the name of a stage's group of biases and normalisation
-NEVER = 2**31  # Lightning would step a plateau after the checkpoint of the epoch, which would then lack that step
+NEVER = 2**31  # epochs between Lightning's own steps of a plateau, which come too late for the epoch's checkpoint
 
 
 def check_schedule(schedule: Schedule, phases: Sequence[Phase], warmup_epochs: float) -> None:
-    """Refuse what the schedule would not do.
+    """Refuse options of phases that the schedule would ignore.
+
+    Args:
+        schedule: Schedule by name, or a function from optimizer to torch scheduler.
+        phases: Phases of the run.
+        warmup_epochs: Warm-up of the first phase.
 
     Raises:
         UserError: A warm-up or a continuation where the schedule has none.
     """
     if schedule in ("cosine", "constant"):
         return
-    for what, used in (
-        ("warmup_epochs", warmup_epochs or any(phase.warmup_epochs for phase in phases)),
-        ("continue_schedule", any(phase.continue_schedule for phase in phases)),
-    ):
-        if used:
-            raise UserError(f"{what} goes with model.schedule cosine or constant, not with {schedule}")
+    used = {
+        "warmup_epochs": warmup_epochs or any(phase.warmup_epochs for phase in phases),
+        "continue_schedule": any(phase.continue_schedule for phase in phases),
+    }
+    for option, value in used.items():
+        if value:
+            raise UserError(f"{option} goes with model.schedule cosine or constant, not with {schedule}")
 
 
 def make_schedule(
@@ -39,10 +45,11 @@ def make_schedule(
     """A schedule that starts from the groups' present rates, as Lightning's `lr_scheduler` entry.
 
     Args:
-        schedule: By name, or a function from optimizer to torch scheduler; that one is stepped every epoch.
-        optimizer: Its groups hold the rates at the top of the schedule.
+        schedule: Schedule by name, or a function from optimizer to torch scheduler; such a scheduler is stepped every
+            epoch.
+        optimizer: Optimizer whose groups hold the rates at the top of the schedule.
         steps: Optimizer steps from the beginning of the schedule to its end.
-        warmup: The first of them, with a linear rise (cosine and constant).
+        warmup: Number of first steps with a linear rise (cosine and constant).
         elapsed: Steps that have been made already, for a phase that continues a schedule (cosine and constant).
 
     Raises:
@@ -63,40 +70,40 @@ def make_schedule(
         return {"scheduler": scheduler, "interval": "epoch", "frequency": frequency, "monitor": MONITOR}
 
     def factor(step: int) -> float:
-        step += elapsed
-        if step < warmup:
-            return (step + 1) / (warmup + 1)
-        progress = (step - warmup) / max(1, steps - warmup)
+        done = step + elapsed
+        if done < warmup:
+            return (done + 1) / (warmup + 1)
+        progress = (done - warmup) / max(1, steps - warmup)
         return 0.5 * (1 + cos(pi * min(1.0, progress))) if schedule == "cosine" else 1.0
 
     return {"scheduler": LambdaLR(optimizer, factor), "interval": "step"}
 
 
 def plateau(optimizer: Optimizer) -> ReduceLROnPlateau:
-    """A tenth of the rates once `val/f1_macro` has not improved in three validations."""
+    """A scheduler that takes a tenth of the rates once three validations have not improved `val/f1_macro`."""
     return ReduceLROnPlateau(optimizer, mode="max", factor=0.1, patience=2)
 
 
 def set_rates(optimizer: Optimizer, rates: Mapping[str, float]) -> None:
-    """Give the groups new rates, by name, from which a new schedule starts."""
+    """Give the groups new rates by their names; a new schedule starts from these."""
     for group in optimizer.param_groups:
         group["lr"] = group["initial_lr"] = rates[group["name"]]
 
 
 def scale_rates(optimizer: Optimizer, scheduler: LRScheduler | ReduceLROnPlateau, ratios: Mapping[str, float]) -> None:
-    """Multiply the rates of groups, by name, wherever torch keeps them: the running schedule goes on from there."""
-    for place, group in enumerate(optimizer.param_groups):
+    """Multiply the rates of groups by their names, in the optimizer and in the running schedule."""
+    for index, group in enumerate(optimizer.param_groups):
         ratio = ratios[group["name"]]
         for key in ("lr", "initial_lr", "max_lr", "min_lr"):
             if key in group:
                 group[key] *= ratio
-        for part in (scheduler, *getattr(scheduler, "_schedulers", ())):  # those of a SequentialLR
+        for part in [scheduler, *getattr(scheduler, "_schedulers", [])]:  # a SequentialLR has several
             if hasattr(part, "base_lrs"):
-                part.base_lrs[place] *= ratio
+                part.base_lrs[index] *= ratio
 
 
 def shown_rates(optimizer: Optimizer) -> dict[str, float]:
-    """`lr/<stage>` of every stage; a group without decay is shown apart only where its rate differs."""
+    """`lr/<stage>` of every stage; a group without decay is shown apart only if its rate differs."""
     rates: dict[str, float] = {}
     for group in optimizer.param_groups:
         stage = group["name"].removesuffix(NO_DECAY)

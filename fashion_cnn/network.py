@@ -1,3 +1,5 @@
+"""A small CNN for small grey images."""
+
 from torch import Tensor, nn
 
 
@@ -7,7 +9,7 @@ class FashionCNN(nn.Module):
     With `width=32`, no batch norm and 28x28 grey input this is the plain arm: 0.39 M parameters.
 
     Args:
-        num_classes: Size of the output.
+        num_classes: Number of classes.
         in_channels: 1 for grey images, 3 for colour.
         image_size: Side of the square input in pixels, at least 8 (three poolings halve it).
         width: Channels of the first block; the second has twice, the third four times as many.

@@ -1,5 +1,7 @@
+"""Takes frozen stages out of the training step."""
+
 from collections.abc import Sequence
-from typing import Any, Literal, cast
+from typing import TYPE_CHECKING, Any, Literal, cast
 
 import lightning.pytorch as L
 import torch
@@ -7,132 +9,158 @@ from lightning.pytorch.callbacks import Callback
 from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
+from callbacks.trainers import image_data
 from datamodules import ImageDataModule
 from transfer.features import GB, FeatureFiles, Part
+from transfer.frozen_part import PrefixPart
 from transfer.prefix import FrozenPrefix, digest, reproduces, split_prefix
+
+if TYPE_CHECKING:
+    from transfer.classifier import TransferClassifier
 
 Cache = Literal["auto", "off"] | int
 
 
 class FeatureCache(Callback):
-    """At the beginning of every phase, takes what is frozen out of the training step.
+    """Makes the frozen part of a TransferClassifier at the beginning of every phase.
 
-    The stages before the first that changes run without a gradient and with batch norm folded into convolutions; and
-    where their input is deterministic, they run once for every image, and the phase trains on their output.
+    The stages before the first that changes run without a gradient and with batch norm folded into convolutions. If
+    their input is deterministic, they run once for every image, and the phase trains on their output.
 
     Args:
-        cache: Of the features: `off`; `auto`, where training images are not augmented; or a number of augmented views
-            of each training image that are kept and taken in turns, epoch by epoch.
+        cache: `off`; `auto`, which caches features if training images are not augmented; or a number of augmented
+            views of each training image that are kept and taken in turns, epoch by epoch.
         limit: Bytes of all feature files together.
     """
 
     def __init__(self, cache: Cache = "auto", limit: int = 10 * GB) -> None:
-        self.cache, self.limit = cache, limit
-        self.phase = 0  # the one that this is set up for
-        self.weights = ""  # digest of what is frozen
+        self.cache = cache
+        self.limit = limit
+        self.phase = 0  # number of the phase that this is set up for
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Set up for an epoch that is resumed in its middle, whose beginning Lightning does not announce again."""
         if trainer.fit_loop.restarted_mid_epoch:
-            self._enter(trainer, pl_module)
+            self._enter(trainer, _classifier(pl_module))
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Set up for a new phase."""
-        module: Any = pl_module
-        if len(module.started) != self.phase:
-            self._check(module)
+        module = _classifier(pl_module)
+        if module.phase_number != self.phase:
+            self._check_unchanged(module)
             self._enter(trainer, module)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
-        """Check what was frozen at the end of a phase."""
-        module: Any = pl_module
+        """Check at the end of a phase that nothing frozen has changed."""
+        module = _classifier(pl_module)
         if trainer.current_epoch + 1 == module.phase_ends()[self.phase - 1]:
-            self._check(module)
+            self._check_unchanged(module)
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Leave the network as it was."""
-        self._leave(trainer, pl_module)
+        self._leave(trainer, _classifier(pl_module))
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
-        """The same."""
-        self._leave(trainer, pl_module)
+        """Leave the network as it was."""
+        self._leave(trainer, _classifier(pl_module))
 
-    def _leave(self, trainer: L.Trainer, module: Any) -> None:
-        module.frozen_prefix, module.features, module.features_computed = None, {}, 0
-        if isinstance(data := getattr(trainer, "datamodule", None), ImageDataModule):
-            data.without_images.clear()
-
-    def _check(self, module: Any) -> None:
-        """Refuse what was trained on features of other weights.
+    def _check_unchanged(self, module: "TransferClassifier") -> None:
+        """Refuse weights that were trained on features of other weights.
 
         Raises:
             RuntimeError: Something has changed a frozen stage during the phase.
         """
-        prefix = module.frozen_prefix
-        if prefix is not None and digest(module.network, prefix) != self.weights:
+        part = module.frozen_part
+        if isinstance(part, PrefixPart) and digest(module.network, part.prefix) != part.weights:
             raise RuntimeError(
                 f"frozen stages have changed during phase {self.phase}, and what was trained on is a copy of them: "
                 "leave out the callback that has changed them"
             )
 
-    def _enter(self, trainer: L.Trainer, module: Any) -> None:
+    def _leave(self, trainer: L.Trainer, module: "TransferClassifier") -> None:
+        module.frozen_part = None
+        data = image_data(trainer)
+        if data is not None:
+            data.without_images.clear()
+
+    def _enter(self, trainer: L.Trainer, module: "TransferClassifier") -> None:
         self._leave(trainer, module)
-        self.phase = len(module.started)
-        data = cast(Any, trainer).datamodule
-        known = isinstance(data, ImageDataModule)
-        shape = data.image_shape if known else module.network.default_cfg["input_size"]
+        self.phase = module.phase_number
+        data = image_data(trainer)
+        shape = module.input_size if data is None else data.image_shape
         images = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0)).to(module.device)
         with trainer.precision_plugin.forward_context():
-            prefix = self._split(module, module.inputs(images))
+            inputs = module.inputs(images)
+            prefix = _split(module, inputs)
             if prefix is None:
                 return
-            example = prefix.features(module.inputs(images))
+            example = prefix.features(inputs)
         if module.compile_backend:
             prefix.frozen.compile(backend=module.compile_backend)
             prefix.rest.compile(backend=module.compile_backend)
-        module.frozen_prefix, self.weights = prefix, digest(module.network, prefix)
-        if known and self.cache != "off" and not cast(Any, trainer).fast_dev_run:
-            self._use_features(trainer, module, data, example)
+        part = PrefixPart(prefix, digest(module.network, prefix), inputs.shape[1:])
+        if data is not None and self.cache != "off" and not cast(Any, trainer).fast_dev_run:
+            self._add_features(part, trainer, module, data, example)
+        module.frozen_part = part
 
-    def _split(self, module: Any, inputs: Tensor) -> FrozenPrefix | None:
-        stages, changing = module.network_stages, module.changing_stages(module.phase)
-        if next(iter(stages)) in changing:
-            return None
-        prefix = split_prefix(module.network, stages.values(), changing)
-        if prefix is None:
-            _say_not(f"torch.fx cannot record what {type(module.network).__name__} computes")
-        elif not reproduces(module.network, prefix, inputs):
-            _say_not("what torch.fx has recorded gives something else than the network")
-            return None
-        return prefix
-
-    def _use_features(self, trainer: L.Trainer, module: Any, data: ImageDataModule, example: Tensor) -> None:
-        begin, end = module.started[-1], module.phase_ends()[self.phase - 1]
+    def _add_features(
+        self,
+        part: PrefixPart,
+        trainer: L.Trainer,
+        module: "TransferClassifier",
+        data: ImageDataModule,
+        example: Tensor,
+    ) -> None:
+        """Give the part its features, unless they would change, be too many, or serve a few batches only."""
+        begin = module.phase_began
+        end = module.phase_ends()[self.phase - 1]
         if (end - begin) * trainer.num_training_batches < len(cast(Any, trainer).train_dataloader):
             return  # a try of a few batches
-        views: Sequence[int | None] = [None]
+        train_views: Sequence[int | None] = [None]
         if data.augment:
             if not isinstance(self.cache, int):
-                _say_not("training images are augmented (--model.cache K would compute K views of each once)")
+                _explain_uncached("training images are augmented (--model.cache K would compute K views of each once)")
                 return
-            views = sorted({epoch % self.cache for epoch in range(begin, end)})
-        parts: list[Part] = [("train", view) for view in views]
-        parts += [("val", None)] if trainer.limit_val_batches else []
+            part.views = self.cache
+            train_views = sorted({epoch % self.cache for epoch in range(begin, end)})
+        splits: list[Part] = [("train", view) for view in train_views]
+        if trainer.limit_val_batches:
+            splits.append(("val", None))
         files = FeatureFiles(trainer, data, self.limit)
-        size, images = files.size(parts, example), sum(len(data.splits[name]) for name, _ in parts)
-        what = f"the features before {module.changing_stages(module.phase)[0]} ({images:,} images, {size / GB:.3g} GB)"
-        room = trainer.strategy.broadcast(files.room())  # so that all do the same, whatever their disks have
+        size = files.size(splits, example)
+        count = sum(len(data.splits[name]) for name, _ in splits)
+        what = f"the features before {module.changing_stages(module.phase)[0]} ({count:,} images, {size / GB:.3g} GB)"
+        room = trainer.strategy.broadcast(files.room())  # so that all ranks do the same, whatever their disks have
         if size > room:
-            _say_not(f"{what} need more than {room / GB:.3g} GB, --model.cache_gb or what is free in {files.folder}")
+            _explain_uncached(
+                f"{what} need more than {room / GB:.3g} GB, --model.cache_gb or what is free in {files.folder}"
+            )
             return
         rank_zero_info(f"{what} are computed once, in {files.folder}")
-        made_by = (self.weights, *module.normalization)
-        module.features = files.get(
-            parts, lambda images: module.frozen_prefix.features(module.inputs(images)), example, made_by
-        )
-        module.features_computed = files.computed["train"]
-        data.without_images |= {name for name, _ in parts}
+        made_by = (part.weights, *module.normalization)
+        part.features = files.get(splits, lambda images: part.prefix.features(module.inputs(images)), example, made_by)
+        part.features_computed = files.computed["train"]
+        data.without_images |= {name for name, _ in splits}
 
 
-def _say_not(reason: str) -> None:
+def _classifier(module: L.LightningModule) -> "TransferClassifier":
+    """The module that Lightning's hooks pass; only a TransferClassifier has this callback."""
+    return cast("TransferClassifier", module)
+
+
+def _split(module: "TransferClassifier", inputs: Tensor) -> FrozenPrefix | None:
+    """Split the network for the present phase; None if it has no frozen prefix, or one that does not reproduce it."""
+    changing = module.changing_stages(module.phase)
+    if next(iter(module.network_stages)) in changing:
+        return None
+    prefix = split_prefix(module.network, module.network_stages.values(), changing)
+    if prefix is None:
+        _explain_uncached(f"torch.fx cannot record what {type(module.network).__name__} computes")
+    elif not reproduces(module.network, prefix, inputs):
+        _explain_uncached("what torch.fx has recorded gives something else than the network")
+        return None
+    return prefix
+
+
+def _explain_uncached(reason: str) -> None:
     rank_zero_info(f"frozen stages run in every step: {reason}")

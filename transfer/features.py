@@ -1,6 +1,5 @@
 """Files of features that all runs and all processes of a machine share."""
 
-import hashlib
 import json
 import os
 import shutil
@@ -19,53 +18,58 @@ from torch import Tensor
 from tqdm import tqdm
 
 from basics.errors import UserError
+from basics.files import checksum
 from datamodules import ImageDataModule
 from datamodules.cache import cached
 
 GB = 10**9
-Part = tuple[str, int | None]  # a split, and the epoch as in which its images are augmented
+Part = tuple[str, int | None]  # name of a split; epoch whose augmentation is used, None without augmentation
 
 
 @dataclass(frozen=True)
 class Features:
-    """Features of one split, by the places of its images.
+    """Features of one split, by the indices of its images.
 
     Attributes:
-        values: `[N, ...]`, in the order of memory that the network computes them in: channels last after convolutions.
-        order: Of the dimensions in memory.
+        values: Features with their dimensions in the order of memory, as the network computes them: `[N, H, W, C]`
+            after convolutions in channels_last.
+        order: Dimensions of the network's features in the order of `values`.
     """
 
     values: Tensor
     order: tuple[int, ...]
 
     def __getitem__(self, index: Tensor) -> Tensor:
-        """Those of some places `[B]`, as the network would give them `[B, ...]`, on the device of `index`."""
+        """Features `[B, ...]` of images by their indices `[B]`, as the network would give them, on that device."""
         rows = self.values[index.to(self.values.device)].to(index.device, non_blocking=True)
         return rows.permute([self.order.index(dimension) for dimension in range(len(self.order))])
 
 
 class FeatureFiles:
-    """Computes features of whole splits once, in `data.feature_dir`, whichever run asks first.
+    """Computes features of whole splits once, in `data.feature_dir`; the first run that asks computes them.
 
     Attributes:
-        computed: Images by split that this object has computed features of; the others were in files.
+        computed: Number of images by split that this object has computed features of; the others were in files.
 
     Args:
-        trainer: Says on which device and with which precision, and who the other processes are.
-        data: Gives the images.
+        trainer: Trainer that says on which device and with which precision, and who the other processes are.
+        data: Data module that gives the images.
         limit: Bytes of all files in the folder together.
     """
 
     def __init__(self, trainer: L.Trainer, data: ImageDataModule, limit: int) -> None:
-        self.trainer, self.data, self.folder, self.limit = trainer, data, data.feature_dir, limit
+        self.trainer = trainer
+        self.data = data
+        self.folder = data.feature_dir
+        self.limit = limit
         self.computed: Counter[str] = Counter()
 
     def size(self, parts: Sequence[Part], example: Tensor) -> int:
-        """Bytes of the features of some splits, of which an example `[B, ...]` is given."""
+        """Bytes of the features of some splits; one batch of features `[B, ...]` is the example."""
         return sum(len(self.data.splits[name]) for name, _ in parts) * example[0].numel() * example.element_size()
 
     def room(self) -> int:
-        """Bytes that there may be: the bound, or less where the disk has less."""
+        """Bytes that all files may have: the limit, or less if the disk has less."""
         existing = next(path for path in (self.folder, *self.folder.parents) if path.exists())
         used = sum(path.stat().st_size for path in self.folder.glob("*/features.bin"))
         return min(self.limit, shutil.disk_usage(existing).free + used)
@@ -73,19 +77,19 @@ class FeatureFiles:
     def get(
         self, parts: Sequence[Part], compute: Callable[[Tensor], Tensor], example: Tensor, made_by: object
     ) -> dict[Part, Features]:
-        """Features of some splits, from the files or into them; all processes of a run come here together.
+        """Read features of some splits, and compute those that no file has; all processes of a run call this together.
 
         Args:
-            parts: The splits.
-            compute: Features `[B, ...]` of images `[B, C, H, W]`.
-            example: What it gives for any batch.
-            made_by: Whatever decides what it computes; its `repr` is part of the key.
+            parts: Splits, and the epoch whose augmentation is used.
+            compute: Function from images `[B, C, H, W]` to features `[B, ...]`.
+            example: Output of this function for any batch.
+            made_by: Everything that decides what the function computes; its `repr` is part of the key.
 
         Raises:
             UserError: The folder cannot be written, or the disk is full.
         """
         folders = {part: self.folder / self._key(part, example, made_by) for part in parts}
-        # One process of a machine computes, and no other run removes before all have mapped what it has written.
+        # One process of a machine computes; the lock keeps other runs from removing files before all have mapped them.
         first = self.trainer.local_rank == 0
         with _locked(self.folder) if first else nullcontext():
             if first:
@@ -100,7 +104,7 @@ class FeatureFiles:
         shape = (example.dtype, example.shape[1:], example.dim_order())
         machine = (self.trainer.precision, self.trainer.strategy.root_device.type, torch.__version__)
         key = (made_by, self.data.split_fingerprint(*part), shape, machine)
-        return hashlib.sha256(repr(key).encode()).hexdigest()[:16]
+        return checksum([repr(key).encode()])[:16]
 
     def _build(self, part: Part, folder: Path, compute: Callable[[Tensor], Tensor], example: Tensor) -> None:
         name, view = part
@@ -112,7 +116,7 @@ class FeatureFiles:
             make_room(self.folder, self.limit - size)
             try:
                 with (work / "features.bin").open("wb") as file:
-                    os.posix_fallocate(file.fileno(), 0, size)  # a full disk is an error now; later it is a signal
+                    os.posix_fallocate(file.fileno(), 0, size)  # a full disk is an error here, and a signal later
             except OSError as error:
                 raise _cannot_write(self.folder, error) from error
             values = _map(work / "features.bin", example.dtype, shape, shared=True)
@@ -129,7 +133,7 @@ class FeatureFiles:
             self.computed[name] += shape[0]
 
         cached(folder, folder.name, build)
-        os.utime(folder / "meta.json")  # used now
+        os.utime(folder / "meta.json")  # its time says when the features were used last
 
     def _open(self, folder: Path) -> Features:
         meta = json.loads((folder / "meta.json").read_text())
@@ -141,12 +145,12 @@ class FeatureFiles:
 
 
 def make_room(folder: Path, limit: int) -> None:
-    """Remove the feature files that were not used for longest, until all together have at most so many bytes."""
+    """Remove the least recently used feature files, until all files together have at most `limit` bytes."""
     total = 0
     for meta in sorted(folder.glob("*/meta.json"), key=lambda meta: meta.stat().st_mtime, reverse=True):
         total += (meta.parent / "features.bin").stat().st_size
         if total > limit:
-            shutil.rmtree(meta.parent)  # who has mapped it keeps it until the end
+            shutil.rmtree(meta.parent)  # a process that has mapped it keeps it until its end
 
 
 def _map(path: Path, dtype: torch.dtype, shape: Sequence[int], shared: bool) -> Tensor:

@@ -1,4 +1,4 @@
-"""The order of a network's maps in memory."""
+"""Memory layout of a network on a CPU."""
 
 from collections.abc import Sequence
 from typing import Any
@@ -17,39 +17,39 @@ def lay_out(network: nn.Module, stages: Sequence[Stage], images: Tensor) -> None
     """Put a network on a CPU into channels_last, but its stages with small maps into the contiguous layout.
 
     Args:
-        network: It stays what it computes; its parameters are moved in place, so this comes before the optimizer.
+        network: Network whose parameters are moved in place, so this comes before the optimizer; it computes the same.
         stages: All of its stages, input to head.
-        images: An input `[B, 3, H, W]` of the size that it will be given.
+        images: Inputs `[B, 3, H, W]` of the size that it will be given.
     """
     network.to(memory_format=torch.channels_last)
     small = first_small(network, stages, images)
-    for place, stage in enumerate(stages):
+    for index, stage in enumerate(stages):
         for module in stage.modules:
             for key in [key for key, hook in module._forward_pre_hooks.items() if hook is _contiguous]:
                 del module._forward_pre_hooks[key]
-            if place >= small:
+            if index >= small:
                 module.to(memory_format=torch.contiguous_format)
-        if place >= small:
+        if index >= small:
             stage.modules[0].register_forward_pre_hook(_contiguous)
 
 
 def first_small(network: nn.Module, stages: Sequence[Stage], images: Tensor) -> int:
-    """The place of the first stage whose output is a map of at most SMALL x SMALL; their number if there is none."""
+    """Index of the first stage whose output is at most SMALL x SMALL; the number of stages if there is none."""
     sides: dict[int, int] = {}
 
-    def record(place: int, output: Any) -> None:
+    def record(index: int, output: Any) -> None:
         if isinstance(output, Tensor) and output.ndim == 4:
-            sides[place] = output.shape[-1]
+            sides[index] = output.shape[-1]
 
     handles = [
-        stage.modules[-1].register_forward_hook(lambda module, inputs, output, place=place: record(place, output))
-        for place, stage in enumerate(stages)
+        stage.modules[-1].register_forward_hook(lambda module, inputs, output, index=index: record(index, output))
+        for index, stage in enumerate(stages)
     ]
     with evaluating(network):
         network(images)
     for handle in handles:
         handle.remove()
-    return min((place for place, side in sides.items() if side <= SMALL), default=len(stages))
+    return min((index for index, side in sides.items() if side <= SMALL), default=len(stages))
 
 
 def _contiguous(module: nn.Module, inputs: tuple[Any, ...]) -> tuple[Any, ...]:

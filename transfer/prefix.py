@@ -1,8 +1,7 @@
-"""The part of a network that nothing in a phase changes: it needs no gradient, can be folded, and can run only once."""
+"""Splits a network in two: everything computed before the first changing stage, and the rest."""
 
 import copy
-import hashlib
-from collections.abc import Collection, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -12,6 +11,8 @@ from torch.fx.experimental.optimization import fuse
 from torch.nn import functional
 from torch.nn.modules.batchnorm import _BatchNorm
 
+from basics.files import checksum
+from classification.tensors import tensor_bytes
 from transfer.stages import Stage, evaluating
 
 
@@ -20,10 +21,10 @@ class FrozenPrefix:
     """A network as `rest(frozen(inputs))`.
 
     Attributes:
-        frozen: From the inputs `[B, 3, H, W]` to the features `[B, ...]` before the first stage that changes; a copy,
-            its batch norm folded into its convolutions (1.25x faster on ResNet-18 at 48 px, 1.16x on ResNet-50 at
-            224 px, on 2 CPU cores).
-        rest: From there to the logits; its modules are the network's own.
+        frozen: First part, from the inputs `[B, 3, H, W]` to the features `[B, ...]` before the first changing stage.
+            It is a copy with batch norm folded into convolutions (1.25x faster on ResNet-18 at 48 px, 1.16x on
+            ResNet-50 at 224 px, on 2 CPU cores).
+        rest: Second part, from the features to the logits; its modules are the network's own.
         sources: Names of the modules and parameters of the network that `frozen` was copied from.
     """
 
@@ -32,30 +33,30 @@ class FrozenPrefix:
     sources: tuple[str, ...]
 
     def features(self, inputs: Tensor) -> Tensor:
-        """What the rest begins with; nothing is kept for a backward pass."""
+        """Features `[B, ...]` of inputs `[B, 3, H, W]`; nothing is kept for a backward pass."""
         with torch.no_grad():
             features: Tensor = self.frozen(inputs)
         return features
 
     def logits(self, features: Tensor) -> Tensor:
-        """What the network makes of it."""
+        """Logits `[B, num_classes]` of features `[B, ...]`."""
         logits: Tensor = self.rest(features)
         return logits
 
 
 def split_prefix(network: nn.Module, stages: Collection[Stage], changing: Collection[str]) -> FrozenPrefix | None:
-    """Split a network before the first of the stages that change which its computation comes to.
+    """Split a network in two: everything computed before the first changing stage, and the rest.
 
-    torch.fx records the computation with whole stages as its steps, so that this holds for whatever timm has: residual
-    and dense networks, transformers. Dropout is never part of what is frozen.
+    torch.fx records the computation with whole stages as its steps, so that this works for whatever timm has: residual
+    and dense networks, transformers. Dropout is never in the frozen part.
 
     Args:
         network: A model of timm; it stays as it is.
         stages: All of its stages.
-        changing: Names of those that learn, or whose batch norm does not just use its stored statistics.
+        changing: Names of the stages that learn, or whose batch norm does not just use its stored statistics.
 
     Returns:
-        None where nothing comes before them, or where the network cannot be recorded.
+        None if nothing is computed before the first changing stage, or if the network cannot be recorded.
     """
     root, graph = _record(network, stages)
     after = _after(root, graph, stages, changing)
@@ -72,7 +73,7 @@ def split_prefix(network: nn.Module, stages: Collection[Stage], changing: Collec
     return FrozenPrefix(_folded(frozen), rest, sources)
 
 
-def stage_outputs(network: nn.Module, stages: Sequence[Stage]) -> nn.Module | None:
+def features_after_stages(network: nn.Module, stages: Sequence[Stage]) -> nn.Module | None:
     """The network as a module that gives a tuple: the features `[B, ...]` after every stage but the head.
 
     Args:
@@ -80,7 +81,8 @@ def stage_outputs(network: nn.Module, stages: Sequence[Stage]) -> nn.Module | No
         stages: All of its stages, input to head.
 
     Returns:
-        In evaluation mode and folded, like the frozen part of `split_prefix`; None where that would be.
+        A folded copy in evaluation mode, like the frozen part of `split_prefix`; None if that cannot split the network
+        at every stage.
     """
     root, graph = _record(network, stages)
     names = [stage.name for stage in stages]
@@ -92,19 +94,22 @@ def stage_outputs(network: nn.Module, stages: Sequence[Stage]) -> nn.Module | No
 
 
 def digest(network: nn.Module, prefix: FrozenPrefix) -> str:
-    """SHA-256 of the weights and buffers of the network that the frozen part was copied from, as they are now."""
-    sha = hashlib.sha256()
-    for name, value in network.state_dict().items():
-        if any(name == source or name.startswith(f"{source}.") for source in prefix.sources):
-            sha.update(f"{name} {tuple(value.shape)} {value.dtype}".encode())
-            sha.update(value.detach().cpu().contiguous().view(-1).view(torch.uint8).numpy().data)
-    return sha.hexdigest()
+    """Checksum of the weights and buffers of the network that the frozen part was copied from, as they are now."""
+
+    def parts() -> Iterator[bytes | memoryview]:
+        for name, value in network.state_dict().items():
+            if any(name == source or name.startswith(f"{source}.") for source in prefix.sources):
+                yield f"{name} {tuple(value.shape)} {value.dtype}".encode()
+                yield tensor_bytes(value)
+
+    return checksum(parts())
 
 
 def reproduces(network: nn.Module, prefix: FrozenPrefix, inputs: Tensor) -> bool:
-    """Whether the two parts give what the network gives, but for rounding (folding moves logits by 4e-7 of them)."""
+    """Compare the two parts with the network on some inputs, up to rounding: folding moves logits by 4e-7 of them."""
     with evaluating(network):
-        whole, parts = network(inputs).float(), prefix.logits(prefix.features(inputs)).float()
+        whole = network(inputs).float()
+        parts = prefix.logits(prefix.features(inputs)).float()
     exact = inputs.dtype == torch.float32 and inputs.device.type == "cpu"
     return bool((whole - parts).abs().max() <= (1e-4 if exact else 2e-2) * whole.abs().max())  # TF32 has 10 bits
 
@@ -121,19 +126,21 @@ class _Root(nn.Module):
 
 
 class _Dropout(nn.Module):
-    """`functional.dropout` as a network calls it: in the mode that the network is in."""
+    """`functional.dropout` in the mode of a network, which calls it."""
 
     def __init__(self, network: nn.Module, p: float) -> None:
         super().__init__()
-        self.network, self.p = (network,), p  # in a tuple: not a part of this module
+        self.network = (network,)  # in a tuple, so that it is no submodule
+        self.p = p
 
     def forward(self, features: Tensor) -> Tensor:
         return functional.dropout(features, self.p, self.network[0].training)
 
 
 def _record(network: nn.Module, stages: Collection[Stage]) -> tuple[_Root, fx.Graph]:
-    """The computation with stages as its steps; empty where it cannot be recorded."""
-    root, steps = _Root(network), {f"network.{path}" for stage in stages for path in stage.paths}
+    """The computation with stages as its steps; empty if it cannot be recorded."""
+    root = _Root(network)
+    steps = {f"network.{path}" for stage in stages for path in stage.paths}
 
     class Recorder(fx.Tracer):
         def is_leaf_module(self, m: nn.Module, module_qualified_name: str) -> bool:
@@ -141,7 +148,7 @@ def _record(network: nn.Module, stages: Collection[Stage]) -> tuple[_Root, fx.Gr
 
     try:
         graph = Recorder().trace(root)
-    except Exception:  # whatever a forward method does that cannot be recorded
+    except Exception:  # a forward method may do anything that cannot be recorded
         return root, fx.Graph()
     for number, node in enumerate(list(graph.nodes)):
         if node.target is functional.dropout:  # recorded in one mode
@@ -157,7 +164,7 @@ def _record(network: nn.Module, stages: Collection[Stage]) -> tuple[_Root, fx.Gr
 
 
 def _after(root: _Root, graph: fx.Graph, stages: Collection[Stage], changing: Collection[str]) -> set[fx.Node]:
-    """The steps that change with some stages: their own, all that follow from these, and what is random."""
+    """The steps that change with some stages: their own, all that depend on these, and random ones."""
     chosen = [stage for stage in stages if stage.name in changing]
     paths = {f"network.{path}" for stage in chosen for path in stage.paths}
     parameters = {id(parameter) for stage in chosen for parameter in stage.parameters}
@@ -171,7 +178,7 @@ def _after(root: _Root, graph: fx.Graph, stages: Collection[Stage], changing: Co
 
 
 def _cut(graph: fx.Graph, after: set[fx.Node]) -> fx.Node | None:
-    """The one value that those steps take from the others; None where there are several."""
+    """The one value that the steps in `after` take from the other steps; None if there are several."""
     crossing = {source for node in after for source in node.all_input_nodes} - after
     return crossing.pop() if len(crossing) == 1 else None
 
@@ -186,10 +193,10 @@ def _attribute(root: nn.Module, node: fx.Node) -> Any:
 
 
 def _is_random(module: nn.Module) -> bool:
-    """Whether a step outside all stages may give something else in training mode, which frozen stages are never in."""
+    """Say if a step outside all stages may give another output in training mode, which frozen stages are never in."""
     if any(True for _ in module.parameters()):
         return False
-    chances = ("p", "drop_prob", "prob")  # of torch's dropout, of timm's drop path and patch dropout
+    chances = ("p", "drop_prob", "prob")  # attributes of torch's dropout, of timm's drop path and patch dropout
     return any(
         isinstance(part, _BatchNorm) or any(getattr(part, chance, 0) for chance in chances) for part in module.modules()
     )
@@ -198,8 +205,16 @@ def _is_random(module: nn.Module) -> bool:
 def _part(
     root: nn.Module, nodes: Sequence[fx.Node], given: fx.Node | None, results: Sequence[fx.Node]
 ) -> fx.GraphModule:
-    """Some steps of a recorded computation as a module: from a given value, and up to one or more results."""
-    graph, copies = fx.Graph(), {}
+    """Some steps of a recorded computation as a module, from a given value to one or more results.
+
+    Args:
+        root: Module whose submodules the steps call.
+        nodes: Steps in order.
+        given: Value that the steps begin with; None if they begin with the inputs of the network.
+        results: Values to give; none if the steps end with the output of the network.
+    """
+    graph = fx.Graph()
+    copies: dict[fx.Node, fx.Node] = {}
     if given is not None:
         copies[given] = graph.placeholder("features")
     for node in nodes:
@@ -212,7 +227,7 @@ def _part(
 def _folded(part: fx.GraphModule) -> nn.Module:
     frozen = copy.deepcopy(part).eval().requires_grad_(False)
     if any(parameter.dtype != torch.float32 for parameter in frozen.parameters()):
-        return frozen  # with 8 bits, where a product is rounded matters
+        return frozen  # with 8 bits folding would round in another place, which matters
     try:
         return fuse(frozen, inplace=True)
     except Exception:  # a block that torch.fx cannot look into

@@ -1,4 +1,4 @@
-"""Where transfer stops helping: a linear classifier on the features after every stage of the pretrained network."""
+"""Linear classifiers on the features after every stage of a pretrained network show where transfer stops helping."""
 
 from dataclasses import dataclass
 from typing import Any
@@ -10,11 +10,11 @@ from torch import Tensor
 from torch.nn import functional
 
 from basics.errors import UserError
-from classification.metrics import scores
+from classification.metrics import confusion_matrix, scores
 from datamodules import ImageDataModule
 from transfer.classifier import TransferClassifier
 from transfer.features import GB, FeatureFiles
-from transfer.prefix import digest, split_prefix, stage_outputs
+from transfer.prefix import digest, features_after_stages, split_prefix
 
 
 @dataclass(frozen=True)
@@ -30,14 +30,14 @@ class Depth:
 def probe_stages(trainer: L.Trainer, module: TransferClassifier, data: ImageDataModule) -> list[Depth]:
     """Fit a linear classifier on the pooled features of every stage, all from one pass over the images.
 
-    Images are not augmented, and the features of all stages are kept like those that frozen stages are trained on.
-    The classifiers are logistic regressions on standardised features, with the penalty that scikit-learn has by
-    default (C = 1).
+    Images are not augmented, and the features of all stages are kept in the same files as those of frozen stages. The
+    classifiers are logistic regressions on standardised features, with scikit-learn's default penalty (C = 1).
 
     Args:
-        trainer: Says on which device and with which precision.
-        module: With its weights.
-        data: Set up. Its train split is learnt from and its val split scored; test is left for the end of a study.
+        trainer: Trainer that says on which device and with which precision.
+        module: Classifier with its weights.
+        data: Data module that is set up. The classifiers learn from its train split and are scored on its val split;
+            the test split is left for the end of a study.
 
     Returns:
         The depths, input to head, after the score of always naming the most frequent class.
@@ -45,8 +45,9 @@ def probe_stages(trainer: L.Trainer, module: TransferClassifier, data: ImageData
     Raises:
         UserError: The network cannot be split, or there are several processes.
     """
-    stages, network = list(module.network_stages.values()), module.network.eval()
-    outputs = stage_outputs(network, stages)
+    stages = list(module.network_stages.values())
+    network = module.network.eval()
+    outputs = features_after_stages(network, stages)
     everything = split_prefix(network, stages, [stages[-1].name])
     if outputs is None or everything is None:
         raise UserError(f"{module.backbone} cannot be probed: torch.fx cannot record its computation")
@@ -82,9 +83,9 @@ def fit_linear(features: Tensor, labels: Tensor, num_classes: int) -> tuple[Tens
     """Multinomial logistic regression, by L-BFGS.
 
     Args:
-        features: `[N, F]`, standardised.
-        labels: `[N]`.
-        num_classes: C.
+        features: Standardised features `[N, F]`.
+        labels: True classes `[N]`.
+        num_classes: Number of classes C.
 
     Returns:
         Weight `[C, F]` and bias `[C]` that minimise the summed cross-entropy and half the squared norm of the weight.
@@ -106,7 +107,7 @@ def fit_linear(features: Tensor, labels: Tensor, num_classes: int) -> tuple[Tens
 
 
 def probe_table(depths: list[Depth], backbone: str) -> Table:
-    """The depths, input to head."""
+    """The scores as a table, a row a depth, the best in bold."""
     table = Table("after", title=f"linear probes of {backbone}, scored on val", title_justify="left")
     for column in ("features", "accuracy", "macro-F1"):
         table.add_column(column, justify="right")
@@ -130,8 +131,7 @@ def _pool(values: Tensor, channels_last: bool) -> Tensor:
 
 
 def _depth(stage: str, features: Tensor, bias: Tensor, labels: Tensor, weight: Tensor | None = None) -> Depth:
+    """Score a linear classifier; without a weight it is its bias alone."""
     logits: Any = bias.expand(len(labels), -1) if weight is None else functional.linear(features, weight, bias)
-    count = len(bias)
-    matrix = torch.bincount(labels * count + logits.argmax(1), minlength=count * count).view(count, count)
-    result = scores(torch.zeros(()), matrix)
+    result = scores(torch.zeros(()), confusion_matrix(labels, logits.argmax(1), len(bias)))
     return Depth(stage, features.shape[1], result.accuracy, result.f1_macro)

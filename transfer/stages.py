@@ -15,10 +15,11 @@ class Stage:
     """A named part of a network.
 
     Attributes:
-        name: As strategies, logs and tables call it: stem, layer1, ..., head.
-        network: What it is a part of.
-        paths: Names of the largest modules that belong to this stage alone; what has a mode or a buffer is in them.
-        parameters: All parameters of the stage, those of the network itself (a vision transformer's) included.
+        name: Name in strategies, logs and tables: stem, layer1, ..., head.
+        network: Network that the stage is a part of.
+        paths: Names of the largest modules that belong to this stage alone; all its modes and buffers are in them.
+        parameters: All parameters of the stage, including those that no module but the network itself holds, such as
+            the position embedding of a vision transformer.
     """
 
     name: str
@@ -28,7 +29,7 @@ class Stage:
 
     @property
     def modules(self) -> list[nn.Module]:
-        """Those at its paths now: `--trainer.sync_batchnorm` replaces modules after the network is made."""
+        """The modules at its paths now: `--trainer.sync_batchnorm` replaces modules after the network is made."""
         return [self.network.get_submodule(path) for path in self.paths]
 
     def batch_norms(self) -> list[nn.Module]:
@@ -54,7 +55,7 @@ def split_into_stages(network: nn.Module) -> dict[str, Stage]:
     title = "stem"
     for number, names in enumerate(groups.values()):
         body = [name for name in names if not name.startswith(head)]
-        # What shares a group with the classifier, such as a last normalisation, was pretrained: it is the last block's.
+        # A last normalisation shares a group with the classifier. It was pretrained, so it belongs to the last block.
         if number > 0 and len(body) == len(names):
             title = _block_name(names[0])
         stage_of |= dict.fromkeys(body, title)
@@ -71,7 +72,7 @@ def split_into_stages(network: nn.Module) -> dict[str, Stage]:
 
 @contextmanager
 def evaluating(network: nn.Module) -> Iterator[None]:
-    """In evaluation mode and without gradients; afterwards every module is in the mode that it was in."""
+    """Put a network into evaluation mode without gradients; afterwards give every module its own mode back."""
     modes = {module: module.training for module in network.modules()}
     network.eval()
     with torch.no_grad():
@@ -81,7 +82,7 @@ def evaluating(network: nn.Module) -> Iterator[None]:
 
 
 def head_prefixes(network: nn.Module) -> tuple[str, ...]:
-    """How the names of the classifier's parameters begin: `("fc.",)` in a ResNet."""
+    """Prefixes of the names of the classifier's parameters: `("fc.",)` in a ResNet."""
     config: Any = network.default_cfg
     names = config["classifier"]
     return tuple(f"{name}." for name in ([names] if isinstance(names, str) else names))

@@ -15,12 +15,12 @@ NONE = "none"
 
 
 def load_weights(network: nn.Module, backbone: str, weights: str) -> None:
-    """Load pretrained weights into all stages but the head, which is new.
+    """Load pretrained weights into all stages but the new head.
 
     Args:
         network: A model of timm, made without pretrained weights.
-        backbone: Its timm name and tag, such as `resnet50.tv_in1k`. The tag is part of the experiment: between two
-            tags of ResNet-50, macro-F1 on DeepWeeds moved from 0.83 to 0.95.
+        backbone: timm name and tag of the model, such as `resnet50.tv_in1k`. The tag is part of the experiment: with
+            two tags of ResNet-50, macro-F1 on DeepWeeds was 0.83 and 0.95.
         weights: `hub` for the weights of that tag, `none`, or the path of a safetensors file or torch state dict.
 
     Raises:
@@ -45,7 +45,7 @@ def _from_hub(backbone: str) -> dict[str, Tensor]:
     logging.set_verbosity_error()  # type: ignore[no-untyped-call]  # it would report every retry
     try:
         state: dict[str, Tensor] = timm.create_model(backbone, pretrained=True).state_dict()
-    except Exception as error:  # hub clients raise whatever their HTTP library does
+    except Exception as error:  # hub clients let any error of their HTTP library through
         raise UserError(
             f"cannot get weights {backbone!r} from the hub ({type(error).__name__}): check the tag and the network, "
             "or pass --model.weights FILE (safetensors or torch state dict) or --model.weights none"

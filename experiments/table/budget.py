@@ -59,7 +59,7 @@ def read_arm(options: Sequence[str]) -> tuple[dict[str, Any], ArmCost]:
         if mistake := user_mistake(error):
             stop(str(mistake))
         raise
-    return cli.resolved, ArmCost(cli.model.phases, cli.model.training_shares())
+    return cli.resolved, ArmCost(cli.model.phases, cli.model.relative_costs())
 
 
 def shared_number(budget: Budget, configs: Mapping[str, Config]) -> int:

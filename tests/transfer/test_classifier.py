@@ -1,3 +1,5 @@
+"""What learns in a phase, at which rate, and the mode of what is frozen."""
+
 import pytest
 import torch
 
@@ -90,10 +92,10 @@ def test_l2_sp_draws_the_learning_backbone_to_its_pretrained_weights_in_place_of
 
 
 def test_shares_of_the_cost_grow_with_what_learns():
-    frozen, partial, full = (make(s).training_shares()[0] for s in (Frozen(), Partial(), Full()))
+    frozen, partial, full = (make(s).relative_costs()[0] for s in (Frozen(), Partial(), Full()))
     assert 1 / 3 < frozen < partial < full == 1
     # The gradient passes through what is frozen above the first learning stage.
-    assert make(Surgical("stem")).training_shares()[0] > 0.6
+    assert make(Surgical("stem")).relative_costs()[0] > 0.6
 
 
 def test_grey_becomes_three_channels_with_the_backbones_own_statistics():
@@ -119,9 +121,9 @@ def test_an_unknown_stage_is_refused_before_anything_is_loaded():
 
 
 def test_trained_batch_norm_of_frozen_stages_is_in_the_plan_and_in_its_cost():
-    (frozen,) = make(Frozen(), frozen_batch_norm="eval").training_shares()
+    (frozen,) = make(Frozen(), frozen_batch_norm="eval").relative_costs()
     model = make(Frozen(), frozen_batch_norm="train", lr=0.5)
-    assert model.training_shares()[0] > 1.5 * frozen  # the gradient passes through everything
+    assert model.relative_costs()[0] > 1.5 * frozen  # the gradient passes through everything
     assert model.shown_batch_norm(model.phase) == "train\n0.5"
 
 
@@ -144,7 +146,7 @@ def test_tokens_and_position_embeddings_are_not_decayed():
 def test_ratios_of_auto_rgn_end_with_their_phase():
     everything = Phase(["layer4", "head"], auto_rgn=True)
     model = make(Explicit([Phase(["layer4", "head"], until=1, auto_rgn=True), everything]), lr=1.0)
-    model.rgn = {"layer4": 0.01, "head": 1.0}
+    model.rate_scales = {"layer4": 0.01, "head": 1.0}
     assert model.group_rates()["layer4"] == 0.01
     model.enter_phases([0, 1])
     assert model.group_rates()["layer4"] == 1.0

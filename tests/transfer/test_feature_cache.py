@@ -1,3 +1,5 @@
+"""A run on cached features is the run without a cache."""
+
 import errno
 import os
 import shutil
@@ -29,10 +31,11 @@ FLIP = [{"HorizontalFlip": {"p": 0.5}}]
 
 
 class Losses(Callback):
-    """Of every step and every epoch's validation, and which batches came without images."""
+    """Keeps the losses of steps and validations, and a flag for every batch: it came without images."""
 
     def __init__(self):
-        self.values, self.replaced = [], []
+        self.values = []
+        self.replaced = []
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         self.values.append(outputs["loss"].item())
@@ -67,7 +70,7 @@ def train(root, monkeypatch):
         quiet = {"logger": False, "enable_checkpointing": False, "enable_progress_bar": False}
         quiet |= {"enable_model_summary": False, "num_sanity_val_steps": 0, "accelerator": "cpu", "max_epochs": 3}
         L.Trainer(**quiet | dict(trainer), callbacks=[losses, *callbacks]).fit(classifier, data)
-        assert classifier.frozen_prefix is None  # left as it was
+        assert classifier.frozen_part is None  # left as it was
         assert not data.without_images
         weights = torch.cat([p.detach().flatten() for p in classifier.network.state_dict().values()])
         return losses, weights

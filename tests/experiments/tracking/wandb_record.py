@@ -12,7 +12,10 @@ BLOCK = 32 * 1024
 
 
 def messages(content: bytes) -> Iterator[bytes]:
-    """Messages of a log in leveldb's format: pieces of checksum, length, kind and data, which do not cross blocks of 32 KiB."""
+    """Messages of a log in leveldb's format.
+
+    Its pieces have a checksum, a length, a kind and data; they do not cross blocks of 32 KiB.
+    """
     assert content[:4] == b":W&B"
     position, message = 7, b""
     while position + 7 <= len(content):
