@@ -14,8 +14,8 @@ class KillAt(Callback):
 
     Args:
         step: Number of optimizer steps before the kill.
-        where: Moment of the kill. batch_end: before a checkpoint of that step; epoch_end: after the checkpoint of the epoch that ends with
-            it, when the next epoch or nothing follows; validation: before its second batch.
+        where: Moment of the kill. batch_end: before a checkpoint of that step; epoch_end: after the checkpoint of the
+            epoch that ends with it, when the next epoch or nothing follows; validation: before its second batch.
     """
 
     def __init__(self, step: int, where: Literal["batch_end", "epoch_end", "validation"] = "batch_end") -> None:

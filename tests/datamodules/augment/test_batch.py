@@ -17,7 +17,7 @@ LEVEL = 1 / 255
 
 
 def from_config(name):
-    return yaml.safe_load((CONFIGS / f"{name}.yaml").read_text())["data"]["init_args"]["augment"]
+    return yaml.safe_load((CONFIGS / f"data/{name}.yaml").read_text())["init_args"]["augment"]
 
 
 def picture(side=24, channels=3, seed=0):
@@ -76,8 +76,8 @@ STATISTICS = {
     "affine of a crop": ([{"RandomResizedCrop": {"scale": [0.3, 0.6]}}, {"Affine": {"rotate": 45}}], 24, 24),
     "crop of an affine": ([{"Affine": {"rotate": 45}}, {"RandomResizedCrop": {"scale": [0.6, 1.0]}}], 24, 24),
     "two affines": ([{"Affine": {"translate_percent": 0.3}}, {"Affine": {"translate_percent": -0.3}}], 24, 24),
-    "fer": (from_config("fer_frozen"), 48, 48),
-    "deepweeds": (from_config("deepweeds_frozen"), 28, 24),
+    "fer": (from_config("fer"), 48, 48),
+    "deepweeds": (from_config("deepweeds"), 28, 24),
 }
 
 
@@ -163,7 +163,7 @@ def test_all_symmetries_of_d4_are_exact():
 
 @pytest.mark.parametrize("side", [16, 24, 37])
 def test_images_that_no_step_moves_are_exactly_the_input(side):
-    transforms = [{"Affine": {"rotate": [-30, 30], "shear": [-10, 10], "p": 0.5}}, *from_config("fer_frozen")[1:2]]
+    transforms = [{"Affine": {"rotate": [-30, 30], "shear": [-10, 10], "p": 0.5}}, *from_config("fer")[1:2]]
     images = batch([picture(side, 1, seed) for seed in range(300)])
     same = (augment(transforms, images) == images.float() / 255).all((1, 2, 3))
     assert 10 < same.sum() < 60  # a tenth
@@ -181,7 +181,7 @@ def test_a_change_of_size_without_any_transform_is_a_resize():
 
 
 def test_draws_are_uniform_and_independent_of_one_another():
-    augmentation = BatchAugmentation(from_config("deepweeds_frozen"), 3, 24)
+    augmentation = BatchAugmentation(from_config("deepweeds"), 3, 24)
     draws = augmentation.draws(5, np.arange(20_000)).numpy()
     assert draws.dtype == np.float32
     assert draws.min() >= 0
@@ -194,7 +194,7 @@ def test_draws_are_uniform_and_independent_of_one_another():
 
 def test_neighbouring_places_epochs_and_seeds_have_unrelated_draws():
     def draws(seed, epoch, first=0):
-        return BatchAugmentation(from_config("fer_frozen"), seed, 24).draws(epoch, range(first, first + 4000)).numpy()
+        return BatchAugmentation(from_config("fer"), seed, 24).draws(epoch, range(first, first + 4000)).numpy()
 
     here = draws(0, 0)
     for other in (draws(0, 0, first=1), draws(0, 1), draws(1, 0), draws(0, 0, first=4000), draws(2**40, 0)):
@@ -205,7 +205,7 @@ def test_neighbouring_places_epochs_and_seeds_have_unrelated_draws():
 
 
 def test_draws_do_not_change_with_batches_or_with_the_kind_of_sequence():
-    augmentation = BatchAugmentation(from_config("fer_frozen"), 1, 24)
+    augmentation = BatchAugmentation(from_config("fer"), 1, 24)
     places = [7, 3, 10_000_000, 0]
     together = augmentation.draws(2, places)
     assert torch.equal(together, augmentation.draws(2, np.array(places)))
@@ -213,7 +213,7 @@ def test_draws_do_not_change_with_batches_or_with_the_kind_of_sequence():
     assert len(together.flatten().unique()) == together.numel()
 
 
-@pytest.mark.parametrize("config", ["fer_frozen", "deepweeds_frozen"])
+@pytest.mark.parametrize("config", ["fer", "deepweeds"])
 def test_an_image_is_the_same_in_any_batch(config, monkeypatch):
     images = batch([picture(seed=seed) for seed in range(21)])
     transforms, places = from_config(config), np.arange(100, 121)
@@ -226,7 +226,7 @@ def test_an_image_is_the_same_in_any_batch(config, monkeypatch):
 
 def test_another_epoch_place_or_seed_gives_another_image():
     images = batch([picture(channels=1)] * 30)
-    transforms = from_config("fer_frozen")
+    transforms = from_config("fer")
     here = augment(transforms, images)
     assert len(here.flatten(1).unique(dim=0)) > 24
     for other in (augment(transforms, images, epoch=1), augment(transforms, images, seed=1)):
@@ -238,7 +238,7 @@ def test_another_epoch_place_or_seed_gives_another_image():
 
 @pytest.mark.parametrize("channels", [1, 3])
 @pytest.mark.parametrize("memory_format", [torch.contiguous_format, torch.channels_last])
-@pytest.mark.parametrize("config", ["fer_frozen", "deepweeds_frozen"])
+@pytest.mark.parametrize("config", ["fer", "deepweeds"])
 def test_floats_in_channels_last_memory_come_out(config, memory_format, channels):
     images = torch.randint(0, 256, (5, channels, 30, 30), dtype=torch.uint8).contiguous(memory_format=memory_format)
     before = images.clone()
@@ -252,7 +252,7 @@ def test_floats_in_channels_last_memory_come_out(config, memory_format, channels
 
 
 def test_an_empty_batch_and_an_empty_pipeline_work():
-    assert augment(from_config("deepweeds_frozen"), torch.zeros(0, 3, 8, 8, dtype=torch.uint8)).shape == (0, 3, 8, 8)
+    assert augment(from_config("deepweeds"), torch.zeros(0, 3, 8, 8, dtype=torch.uint8)).shape == (0, 3, 8, 8)
     images = batch([picture()])
     assert torch.equal(augment([], images), images.float() / 255)
 
@@ -271,7 +271,7 @@ def test_nothing_depends_on_values_that_a_device_would_have_to_be_asked_for(name
 
 
 @pytest.mark.skipif(not torch.cuda.is_available(), reason="needs a GPU")
-@pytest.mark.parametrize("config", ["fer_frozen", "deepweeds_frozen"])
+@pytest.mark.parametrize("config", ["fer", "deepweeds"])
 def test_a_gpu_gives_the_same_images_and_nothing_waits_for_it(config):
     images = batch([picture(seed=seed) for seed in range(32)])
     augmentation = BatchAugmentation(from_config(config), 0, 24)
