@@ -1,6 +1,6 @@
-"""The one place that knows albumentations.
+"""Augmentation image by image; no other module knows albumentations.
 
-Its releases after 2.0.8 are not under a permissive licence, so that it may have to be replaced some day.
+Releases of albumentations after 2.0.8 are not under a permissive licence: it may have to be replaced some day.
 """
 
 import difflib
@@ -15,8 +15,7 @@ import numpy as np
 from basics.errors import UserError
 from datamodules.images import Array
 
-# One transform as written in a config: its name in albumentations -> its arguments, `HorizontalFlip: {p: 0.5}`.
-Transform = dict[str, dict[str, Any]]
+Transform = dict[str, dict[str, Any]]  # as in a config: name -> arguments, `HorizontalFlip: {p: 0.5}`
 
 
 class Augmentation:
@@ -25,8 +24,8 @@ class Augmentation:
     So two epochs differ, two runs agree, and neither the number of workers nor that of devices changes an image.
 
     Args:
-        transforms: In order, as in the config; one that takes a `size` and is given none gets `image_size`.
-        seed: Of the training.
+        transforms: Transforms in order, as in the config; one that takes a `size` and is given none gets `image_size`.
+        seed: Seed of the training.
         image_size: Side of the square images that the network is given.
 
     Raises:
@@ -44,8 +43,8 @@ class Augmentation:
 
     def __call__(self, image: Array, epoch: int, index: int) -> Array:
         """Augment one image `[H, W, C]` uint8."""
-        # Not `set_random_seed`: that gives every step a generator of its own with the same seed, so that an image is
-        # flipped exactly when it is brightened. Here the steps draw one after the other from the same generators.
+        # `set_random_seed` would give every step a generator of its own with one seed, so that an image is flipped
+        # exactly when it is brightened. Here the steps draw one after the other from one pair of generators.
         key = [self.seed, epoch, index]
         self.pipeline.set_random_state(np.random.default_rng(key), random.Random(str(key)))
         result: Array = self.pipeline(image=image)["image"]

@@ -1,13 +1,13 @@
 """Augmentation of a whole batch as tensors on its device, from the description that also drives albumentations.
 
-Names, defaults and meaning of the transforms are those of albumentations 2.0.8. What differs:
+Names, defaults and meaning of the transforms are those of albumentations 2.0.8. Four things differ:
 
-- Floats from the first step to the last, where albumentations rounds to uint8 after each one: its brightness and
+- Values are floats from the first step to the last; albumentations rounds to uint8 after each one. Its brightness and
   colour steps round down, 0.5/255 darker a step, and its hue moves in whole steps of 2 degrees, rounded down.
-- Geometric steps in a row are one matrix an image and one interpolation, where albumentations interpolates at each:
-  fine texture is blurred less.
-- The half pixel around a `RandomResizedCrop` shows what lies beside the crop, where albumentations repeats its border.
-- `ColorJitter` has a fixed order, see there.
+- Geometric steps that follow one another are one matrix an image and one interpolation; albumentations interpolates at
+  each of them, which blurs fine texture more.
+- The half pixel around a `RandomResizedCrop` shows the image beside the crop; albumentations repeats the crop's border.
+- `ColorJitter` has a fixed order, as its docstring says.
 """
 
 import inspect
@@ -24,24 +24,16 @@ from torch import Tensor
 from basics.errors import UserError
 from datamodules.augment.albumentations import Transform
 from datamodules.augment.colours import CoarseDropout, ColorJitter, RandomBrightnessContrast
-from datamodules.augment.geometry import (
-    D4,
-    Affine,
-    HorizontalFlip,
-    Pad,
-    RandomCrop,
-    RandomResizedCrop,
-    RandomRotate90,
-    Symmetry,
-    VerticalFlip,
-    Warp,
-)
+from datamodules.augment.geometry import Affine, Pad, RandomCrop, RandomResizedCrop
 from datamodules.augment.steps import Geometric, NotDoneError, Step, floats
+from datamodules.augment.symmetries import D4, HorizontalFlip, RandomRotate90, Symmetry, VerticalFlip
+from datamodules.augment.warp import Warp
 from datamodules.images import Array
 
-Stage = Callable[[Tensor, Tensor], Tensor]  # images, draws -> images
+FusedStep = Callable[[Tensor, Tensor], Tensor]  # images, draws -> images; one or several steps
 
-# Pixels of a pass on the CPU: steps read what the one before left in the cache, and no step asks for fresh pages.
+# Pixels of a pass on the CPU: few enough that a step finds the result of the step before in the processor's cache,
+# and that no step has to ask the system for memory.
 PIXELS_A_PASS = 2**17
 
 
@@ -51,8 +43,8 @@ class BatchAugmentation:
     So two epochs differ, two runs agree, and neither workers, devices nor the composition of a batch change an image.
 
     Args:
-        transforms: In order, as in the config; a `RandomResizedCrop` without a `size` gets `image_size`.
-        seed: Of the training.
+        transforms: Transforms in order, as in the config; a `RandomResizedCrop` without a `size` gets `image_size`.
+        seed: Seed of the training.
         image_size: Side of the square images that the network is given.
 
     Raises:
@@ -64,15 +56,16 @@ class BatchAugmentation:
         self.steps = [_build(name, arguments, image_size) for name, arguments in flat]
         ends = np.cumsum([0, *(step.columns for step in self.steps)]).tolist()
         self.columns = ends[-1]
-        self.stages = _stages(self.steps, [slice(*ends) for ends in pairwise(ends)])
-        self.seed, self.image_size = seed, image_size
+        self.fused_steps = _fuse(self.steps, [slice(start, end) for start, end in pairwise(ends)])
+        self.seed = seed
+        self.image_size = image_size
 
-    def draws(self, epoch: int, places: Sequence[int] | Array) -> Tensor:
-        """The random numbers of some images in some epoch.
+    def draws(self, epoch: int, indices: Sequence[int] | Array) -> Tensor:
+        """Draw the random numbers of some images in some epoch.
 
         Args:
-            epoch: From 0.
-            places: Of the images in their split `[B]`.
+            epoch: Number of the epoch, from 0.
+            indices: Indices of the images in their split `[B]`.
 
         Returns:
             `[B, D]` float32, uniform in [0, 1).
@@ -80,7 +73,7 @@ class BatchAugmentation:
         key = np.zeros(1, np.uint64)
         for number in (self.seed, epoch):
             key = _mix(key + np.uint64(number % 2**64))
-        rows = _mix(key + np.asarray(places).astype(np.uint64))[:, None]
+        rows = _mix(key + np.asarray(indices).astype(np.uint64))[:, None]
         bits = _mix(rows + np.arange(self.columns, dtype=np.uint64))
         # The upper 24 bits: every one of them is a float32, and none rounds up to 1.
         return torch.from_numpy((bits >> np.uint64(40)).astype(np.float32) * np.float32(2**-24))
@@ -91,26 +84,28 @@ class BatchAugmentation:
 
         Args:
             images: `[B, C, H, W]` uint8.
-            draws: `[B, D]`, of `draws`, on the same device.
+            draws: Random numbers `[B, D]` given by `draws`, on the same device.
 
         Returns:
             `[B, C, image_size, image_size]` float32 in [0, 1], in channels_last memory.
         """
         if images.dtype != torch.uint8:
             raise TypeError(f"images are uint8, not {images.dtype}")
-        number, channels, side = len(images), images.shape[1], self.image_size
-        shape = (number, channels, side, side)
+        side = self.image_size
+        shape = (len(images), images.shape[1], side, side)
         result = torch.empty(shape, device=images.device, memory_format=torch.channels_last)
-        largest = max(side * side, images.shape[2] * images.shape[3])
-        share = max(1, PIXELS_A_PASS // largest) if images.device.type == "cpu" else max(1, number)
-        for start in range(0, number, share):
-            part = slice(start, start + share)
+        images_a_pass = len(images)
+        if images.device.type == "cpu":
+            images_a_pass = PIXELS_A_PASS // max(side * side, images.shape[2] * images.shape[3])
+        images_a_pass = max(1, images_a_pass)
+        for start in range(0, len(images), images_a_pass):
+            part = slice(start, start + images_a_pass)
             result[part].copy_(self._augment(images[part], draws[part]))
         return result
 
     def _augment(self, images: Tensor, draws: Tensor) -> Tensor:
-        for stage in self.stages:
-            images = stage(images, draws)
+        for step in self.fused_steps:
+            images = step(images, draws)
         if images.shape[2:] != (self.image_size, self.image_size):
             shrinks = self.image_size < images.shape[2]
             size = (self.image_size, self.image_size)
@@ -119,7 +114,7 @@ class BatchAugmentation:
 
 
 def _mix(keys: Array) -> Array:
-    """One output of splitmix64 for each state: neighbouring states give unrelated numbers."""
+    """Give one output of splitmix64 for each state: neighbouring states give unrelated numbers."""
     keys = keys * np.uint64(0x9E3779B97F4A7C15) + np.uint64(0x9E3779B97F4A7C15)
     keys = (keys ^ (keys >> np.uint64(30))) * np.uint64(0xBF58476D1CE4E5B9)
     keys = (keys ^ (keys >> np.uint64(27))) * np.uint64(0x94D049BB133111EB)
@@ -127,31 +122,32 @@ def _mix(keys: Array) -> Array:
     return mixed
 
 
-def _stages(steps: Sequence[Step], columns: Sequence[slice]) -> list[Stage]:
-    stages: list[Stage] = []
-    row: list[tuple[Geometric, slice]] = []
+def _fuse(steps: Sequence[Step], columns: Sequence[slice]) -> list[FusedStep]:
+    """Fuse geometric steps that follow one another; columns are the draws of each step."""
+    fused: list[FusedStep] = []
+    group: list[tuple[Geometric, slice]] = []
     for step, own in zip(steps, columns, strict=True):
         if isinstance(step, Geometric):
-            # A resize continues the border of its input, black there or not: that must be there to be seen.
-            if step.resizes and any(earlier.fills for earlier, _ in row):
-                stages.append(_stage(row))
-                row = []
-            row.append((step, own))
+            # A resize continues the border of its input, black or not, so that this border must be there.
+            if step.resizes and any(earlier.fills for earlier, _ in group):
+                fused.append(_fuse_group(group))
+                group = []
+            group.append((step, own))
             continue
-        if row:
-            stages.append(_stage(row))
-            row = []
-        stages.append(partial(_paint, step, own))
-    return [*stages, _stage(row)] if row else stages
+        if group:
+            fused.append(_fuse_group(group))
+            group = []
+        fused.append(partial(_paint, step, own))
+    return [*fused, _fuse_group(group)] if group else fused
 
 
-def _stage(row: Sequence[tuple[Geometric, slice]]) -> Stage:
-    symmetries = [(step, columns) for step, columns in row if isinstance(step, Symmetry)]
-    return partial(_mirror, symmetries) if len(symmetries) == len(row) else Warp(row)
+def _fuse_group(group: Sequence[tuple[Geometric, slice]]) -> FusedStep:
+    symmetries = [(step, columns) for step, columns in group if isinstance(step, Symmetry)]
+    return partial(_mirror, symmetries) if len(symmetries) == len(group) else Warp(group)
 
 
-def _mirror(row: Sequence[tuple[Symmetry, slice]], images: Tensor, draws: Tensor) -> Tensor:
-    for step, columns in row:
+def _mirror(group: Sequence[tuple[Symmetry, slice]], images: Tensor, draws: Tensor) -> Tensor:
+    for step, columns in group:
         images = step.move(images, draws[:, columns])
     return images
 

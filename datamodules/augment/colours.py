@@ -1,4 +1,4 @@
-"""Transforms of a whole batch that change values."""
+"""Transforms of a whole batch that change values: brightness, colours, holes."""
 
 from collections.abc import Sequence
 from numbers import Real
@@ -12,7 +12,7 @@ from datamodules.augment.steps import Interval, NotDoneError, Photometric, each,
 
 
 class RandomBrightnessContrast(Photometric):
-    """One linear map of the values, clipped."""
+    """Apply one linear map to the values, and clip."""
 
     columns = 3
 
@@ -31,6 +31,7 @@ class RandomBrightnessContrast(Photometric):
         self.contrast = interval("contrast_limit", contrast_limit, around=0)
 
     def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Brighten float images `[B, C, H, W]`, in place."""
         applied = self.applied(draws)
         factor = torch.where(applied, 1 + uniform(draws[:, 1], self.contrast), 1)
         offset = torch.where(applied, uniform(draws[:, 2], self.brightness), 0)
@@ -38,10 +39,10 @@ class RandomBrightnessContrast(Photometric):
 
 
 class ColorJitter(Photometric):
-    """Brightness, contrast and saturation as one linear map, clipped at its end; then hue.
+    """Change brightness, contrast and saturation by one linear map, clip, then turn the hue.
 
-    albumentations draws their order for each image. Unless values are clipped in between, the first three give the
-    same in any order, and hue commutes with brightness.
+    albumentations draws the order of the four for each image. Unless values are clipped in between, the order of the
+    first three does not matter, and hue commutes with brightness.
     """
 
     columns = 5
@@ -61,6 +62,7 @@ class ColorJitter(Photometric):
         self.hue = interval("hue", hue, around=0)
 
     def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Change the colours of float images `[B, 1 or 3, H, W]`, in place."""
         if images.shape[1] not in (1, 3):
             raise UserError(f"data.augment: ColorJitter is for images of 1 or 3 channels, not {images.shape[1]}")
         applied = self.applied(draws)
@@ -80,7 +82,7 @@ class ColorJitter(Photometric):
 
 
 class CoarseDropout(Photometric):
-    """Rectangles of one value."""
+    """Cover rectangles with one value."""
 
     def __init__(
         self,
@@ -93,13 +95,15 @@ class CoarseDropout(Photometric):
         super().__init__(p)
         if not isinstance(fill, Real):
             raise NotDoneError(f"fill {fill}", "fill with a number")
-        self.fewest, self.most = int(num_holes_range[0]), int(num_holes_range[1])
+        self.fewest = int(num_holes_range[0])
+        self.most = int(num_holes_range[1])
         self.columns = 2 + 4 * self.most
         self.heights = interval("hole_height_range", hole_height_range)
         self.widths = interval("hole_width_range", hole_width_range)
         self.fill = float(fill)
 
     def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
+        """Cover holes of float images `[B, C, H, W]`, in place."""
         number = self.fewest + (draws[:, 1] * (self.most - self.fewest + 1)).floor()
         height, width, top, left = draws[:, 2:].reshape(-1, 4, self.most).unbind(1)  # [B, holes]
         in_pixels = self.heights[1] >= 1
@@ -110,20 +114,29 @@ class CoarseDropout(Photometric):
         return images.masked_fill_(holes[:, None], self.fill / 255)
 
 
-def _cover(side: int, interval: Interval, in_pixels: bool, draws: Tensor, places: Tensor) -> Tensor:
-    """Which of the `side` places on an axis holes cover `[B, holes, side]`."""
+def _cover(side: int, interval: Interval, in_pixels: bool, draws: Tensor, starts: Tensor) -> Tensor:
+    """Mark the pixels of an axis that holes cover: bool `[B, holes, side]`.
+
+    Args:
+        side: Pixels of the axis.
+        interval: Lengths of the holes, in pixels or as fractions of the side.
+        in_pixels: Unit of the lengths.
+        draws: Draws of the lengths `[B, holes]`.
+        starts: Draws of the first pixels `[B, holes]`.
+    """
     if in_pixels:
-        low, high = int(interval[0]), int(min(interval[1], side))
+        low = int(interval[0])
+        high = int(min(interval[1], side))
         length = low + (draws * (high - low + 1)).floor()
     else:
         length = (side * uniform(draws, interval)).floor()
-    start = (places * (side + 1 - length)).floor()[..., None]
+    start = (starts * (side + 1 - length)).floor()[..., None]
     pixel = torch.arange(side, device=draws.device)
     return (pixel >= start) & (pixel < start + length[..., None])
 
 
 def _grey(images: Tensor) -> Tensor:
-    """Luma `[B, 1, H, W]` in floats of their own."""
+    """Luma `[B, 1, H, W]` in memory of its own."""
     if images.shape[1] == 1:
         return images.clone()
     red, green, blue = (images[:, channel : channel + 1] for channel in range(3))
@@ -131,11 +144,11 @@ def _grey(images: Tensor) -> Tensor:
 
 
 def _turn_hue(images: Tensor, turns: Tensor) -> Tensor:
-    """Turn the hue of HSV by a part of the circle `[B]`, keeping value and saturation; overwrites the images.
+    """Turn the hue of HSV by a fraction of the circle `[B]`, keeping value and saturation; overwrites the images.
 
     With s = green - blue and r = max - red, both in units of the chroma, the hue in sixths of the circle from red is
     |s| next to red (r = 0), 1 + r beyond (|s| = 1) and 3 - |s| opposite (r = 1): in one formula |s| + r (3 - 2 |s|),
-    with the sign of s. That costs a third of the textbook's cases.
+    with the sign of s. This costs a third of the time of the textbook's six cases.
     """
     red, green, blue = (images[:, channel : channel + 1] for channel in range(3))
     # In place throughout: touching fresh memory takes longer than the arithmetic.

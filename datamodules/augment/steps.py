@@ -1,4 +1,4 @@
-"""What a transform of a whole batch is, and how its arguments are read."""
+"""Base classes of the transforms of a whole batch, and how their arguments are read."""
 
 import math
 from collections.abc import Sequence
@@ -13,11 +13,16 @@ Interval = tuple[float, float]
 
 
 class NotDoneError(Exception):
-    """A value that albumentations knows and whole batches do not; says which are done."""
+    """A value that albumentations knows and whole batches do not; its second argument says which are done."""
 
 
 class Step:
-    """A transform: `columns` random numbers an image, of which the first decides whether it is applied."""
+    """A transform of a whole batch.
+
+    Attributes:
+        columns: Random numbers an image, of which the first decides whether the transform is applied.
+        p: Probability that it is applied.
+    """
 
     columns = 1
 
@@ -27,23 +32,29 @@ class Step:
         self.p = p
 
     def applied(self, draws: Tensor) -> Tensor:
-        """Whether it applies `[B]`."""
+        """Images that the transform is applied to: bool `[B]`."""
         return draws[:, 0] < self.p
 
 
 class Geometric(Step):
-    """A step that moves pixels, described by a matrix from the pixels of its output to those of its input."""
+    """A step that moves pixels, described by a matrix from the pixels of its output to those of its input.
 
-    interpolates = False  # its matrix leads between pixels
-    resizes = False  # and what lies outside of its input continues the border
-    fills = False  # what lies outside of its input is black
+    Attributes:
+        interpolates: The matrix leads between pixels.
+        resizes: The output has another size, and outside of the input its border continues.
+        fills: Outside of the input the output is black.
+    """
+
+    interpolates = False
+    resizes = False
+    fills = False
 
     def output_size(self, size: Size) -> Size:
-        """Of its output, for an input of `size`."""
+        """Size of the output, for an input of `size`."""
         return size
 
     def matrix(self, draws: Tensor, size: Size) -> Tensor:
-        """`[B, 2, 3]`: (x, y) in an input of `size` = matrix @ (x, y, 1) in the output."""
+        """Matrix `[B, 2, 3]`: (x, y) in an input of `size` = matrix @ (x, y, 1) in the output."""
         raise NotImplementedError
 
 
@@ -51,27 +62,32 @@ class Photometric(Step):
     """A step that changes values."""
 
     def __call__(self, images: Tensor, draws: Tensor) -> Tensor:
-        """Of float images `[B, C, H, W]` in [0, 1], which it may overwrite."""
+        """Transform float images `[B, C, H, W]` in [0, 1], which may be overwritten."""
         raise NotImplementedError
 
 
 def floats(images: Tensor) -> Tensor:
-    """uint8 becomes float32 in [0, 1]; floats stay."""
+    """Convert uint8 to float32 in [0, 1]; floats stay as they are."""
     return images.float().div_(255) if images.dtype == torch.uint8 else images
 
 
 def uniform(draws: Tensor, interval: Interval) -> Tensor:
-    """From draws in [0, 1) to an interval."""
+    """Map draws in [0, 1) to an interval."""
     return interval[0] + (interval[1] - interval[0]) * draws
 
 
 def each(values: Tensor) -> Tensor:
-    """One value an image, `[B]`, to be broadcast over `[B, C, H, W]`."""
+    """View one value an image, `[B]`, so that it broadcasts over `[B, C, H, W]`."""
     return values[:, None, None, None]
 
 
+def matrix_of(a: Tensor, b: Tensor, c: Tensor, d: Tensor, e: Tensor, f: Tensor) -> Tensor:
+    """Stack elements `[B]`, row by row, to `[B, 2, 3]`."""
+    return torch.stack([a, b, c, d, e, f], 1).view(-1, 2, 3)
+
+
 def only(argument: str, value: Any, done: Any) -> None:
-    """Refuse a value of an argument that whole batches do not have."""
+    """Refuse a value of an argument that is not done on whole batches."""
     if value != done:
         raise NotDoneError(f"{argument} {value}", f"{argument} {done} and all other arguments")
 
@@ -84,7 +100,14 @@ def always(p: float) -> float:
 
 
 def interval(argument: str, value: Any, around: float | None = None, least: float = -math.inf) -> Interval:
-    """What a uniform number is drawn from: `[low, high]`, or one number, alone or to both sides of `around`."""
+    """Read the interval of a uniform number.
+
+    Args:
+        argument: Name of the argument, for messages.
+        value: `[low, high]`, or one number: that number alone, or the distance to both sides of `around`.
+        around: Centre of the interval that one number stands for; None takes the number alone.
+        least: Smallest number allowed.
+    """
     if isinstance(value, Real):
         number = float(value)
         value = (number, number) if around is None else (max(least, around - abs(number)), around + abs(number))
@@ -99,7 +122,7 @@ def interval(argument: str, value: Any, around: float | None = None, least: floa
 
 
 def interval_xy(argument: str, value: Any, neutral: float) -> tuple[Interval, Interval]:
-    """The same for both axes: one of them for each, or `{x: ..., y: ...}`."""
+    """Read the intervals of x and y: one for both, or `{x: ..., y: ...}`, where an absent axis is `neutral`."""
     if isinstance(value, dict):
         return interval(argument, value.get("x", neutral)), interval(argument, value.get("y", neutral))
     return interval(argument, value), interval(argument, value)
