@@ -11,7 +11,7 @@ from classification import Phase
 
 
 def training_callbacks(phases: Sequence[Phase], check_ranks: bool = True) -> list[Callback]:
-    """What carries out the phases of a run and records what they did, for `configure_callbacks` of a classifier.
+    """Callbacks that carry out the phases of a run and record what they did, for a classifier's `configure_callbacks`.
 
     Args:
         phases: Phases of the run.

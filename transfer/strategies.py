@@ -1,4 +1,4 @@
-"""Which stages learn, when, and how fast: a strategy is a pure function from stage names to phases.
+"""Strategies: pure functions from stage names to phases, which say what learns, when, and how fast.
 
 To add one, subclass `Strategy`, return its phases, and name it in a config (README.md shows a whole example):
 
@@ -12,7 +12,7 @@ from collections.abc import Sequence
 from basics.errors import UserError
 from classification import Phase
 
-# When the next stage joins: an epoch (1, 2, ...), or a fraction of the run's epochs (0.2).
+# Moments at which the next stage joins: epochs (1, 2, ...), or fractions of the run's epochs (0.2).
 Moments = Sequence[int | float]
 FIFTHS = (0.2, 0.4, 0.6, 0.8)
 
@@ -46,8 +46,8 @@ class Partial(Strategy):
     """The last stages of the backbone learn with the head; the others stay as they were pretrained.
 
     Args:
-        stages: How many stages below the head learn, or their names, for example `[layer3, layer4]`.
-        lr_factor: Their learning rate as a fraction of the head's.
+        stages: Number of stages below the head that learn, or their names, for example `[layer3, layer4]`.
+        lr_factor: Learning rate of these stages as a fraction of the head's.
     """
 
     def __init__(self, stages: int | list[str] = 1, lr_factor: float = 0.1) -> None:
@@ -109,11 +109,11 @@ class BottomUp(Gradual):
 
 
 class GradualOnPlateau(Strategy):
-    """Top-down unfreezing whenever `val/f1_macro` stalls; the budget of the run stays what it is.
+    """Top-down unfreezing whenever `val/f1_macro` stalls; the run does not get longer.
 
     Args:
         patience: Validations without a better score before the next stage joins.
-        steps: How many times something joins; the last time all the rest does.
+        steps: Number of times that something joins; the last time all the rest does.
         lr_factor: The backbone's learning rate as a fraction of the head's.
     """
 
@@ -125,8 +125,9 @@ class GradualOnPlateau(Strategy):
     def phases(self, stages: Sequence[str]) -> list[Phase]:
         """The head, and a phase for each step."""
         _check_count("GradualOnPlateau: steps", self.steps, stages)
-        before = [_phase(stages[-1 - n : -1], self.lr_factor, patience=self.patience) for n in range(self.steps)]
-        return [*before, _phase(stages[:-1], self.lr_factor)]
+        bodies = [stages[-1 - joined : -1] for joined in range(self.steps)]
+        waiting = [_phase(body, self.lr_factor, patience=self.patience) for body in bodies]
+        return [*waiting, _phase(stages[:-1], self.lr_factor)]
 
 
 class LPFT(Strategy):
@@ -134,7 +135,7 @@ class LPFT(Strategy):
 
     Args:
         probe: Moment at which the probe ends.
-        lr_factor: Learning rate of everything, the head included, after it.
+        lr_factor: Learning rate of everything after the probe, the head included.
         from_best: Go on from the best epoch of the probe instead of its last.
     """
 
@@ -168,8 +169,8 @@ class Surgical(Strategy):
     """One stage of the backbone learns (arXiv 2210.11466), and the head, because its classes are new.
 
     Args:
-        stage: Its name.
-        lr_factor: Its learning rate as a fraction of the head's.
+        stage: Name of the stage.
+        lr_factor: Learning rate of the stage as a fraction of the head's.
     """
 
     def __init__(self, stage: str = "layer1", lr_factor: float = 0.1) -> None:
@@ -182,12 +183,14 @@ class Surgical(Strategy):
 
 
 class SlidingWindow(Strategy):
-    """A window of stages moves over the backbone, in equal times; what it leaves freezes again. The head always learns.
+    """A window of stages moves over the backbone in equal times; stages behind it freeze again.
+
+    The head always learns.
 
     Args:
-        width: Stages in the window.
-        upwards: From the input to the head, or the other way.
-        lr_factor: The window's learning rate as a fraction of the head's.
+        width: Number of stages in the window.
+        upwards: Direction of the window: from the input to the head, or from the head to the input.
+        lr_factor: Learning rate of the window as a fraction of the head's.
     """
 
     def __init__(self, width: int = 2, upwards: bool = True, lr_factor: float = 0.1) -> None:
@@ -196,13 +199,13 @@ class SlidingWindow(Strategy):
         self.lr_factor = lr_factor
 
     def phases(self, stages: Sequence[str]) -> list[Phase]:
-        """A phase for each place of the window."""
+        """A phase for each position of the window."""
         _check_count("SlidingWindow: width", self.width, stages)
         count = len(stages) - self.width
-        windows = [stages[place : place + self.width] for place in range(count)]
-        untils = [*((place + 1) / count for place in range(count - 1)), None]
+        windows = [stages[first : first + self.width] for first in range(count)]
         ordered = windows if self.upwards else windows[::-1]
-        return [_phase(body, self.lr_factor, until) for body, until in zip(ordered, untils, strict=True)]
+        until = [number / count for number in range(1, count)]
+        return [_phase(body, self.lr_factor, end) for body, end in zip(ordered, [*until, None], strict=True)]
 
 
 class AutoRGN(Strategy):
@@ -220,7 +223,7 @@ class Explicit(Strategy):
     """Phases written out in the config.
 
     Args:
-        phases: In order, for example `[{learn: {head: 1.0}, until: 2}, {learn: {layer4: 0.1, head: 1.0}}]`.
+        phases: Phases in order, for example `[{learn: {head: 1.0}, until: 2}, {learn: {layer4: 0.1, head: 1.0}}]`.
     """
 
     def __init__(self, phases: list[Phase]) -> None:

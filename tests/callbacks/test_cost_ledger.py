@@ -34,7 +34,7 @@ class KillAt(L.Callback):
 
 
 class Counted(L.Callback):
-    """What torch counts in all training steps."""
+    """Counts the operations of all training steps, as torch does."""
 
     flops = 0
 
@@ -71,7 +71,7 @@ def fit(sample_root, tmp_path, monkeypatch):
 
 
 def counts(record):
-    """What does not depend on the machine."""
+    """The entries that do not depend on the machine."""
     return [
         {key: value for key, value in sums.items() if key not in MEASURED}
         for sums in [*record["phases"], record["total"]]

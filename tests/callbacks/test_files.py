@@ -1,3 +1,5 @@
+"""A checkpoint is written whole or not at all."""
+
 import os
 
 import pytest

@@ -1,4 +1,4 @@
-"""What `test` leaves is enough to make every score again."""
+"""The records of a test are enough to make every score again."""
 
 import base64
 import json
@@ -31,7 +31,8 @@ def folder(sample_root, tmp_path_factory):
 
 def test_official_and_clean_scores_follow_from_the_probabilities(folder):
     record, saved = json.loads((folder / "metrics.json").read_text()), np.load(folder / "test.npz")
-    labels, predicted = saved["labels"], saved["probabilities"].argmax(1)
+    labels = saved["labels"]
+    predicted = saved["probabilities"].argmax(1)
     assert saved["probabilities"].dtype == np.float32
     assert saved["clean"].tolist() == [False, False] + [True] * (len(labels) - 2)
     assert len(set(saved["names"])) == len(labels)
@@ -54,9 +55,9 @@ def test_the_mistakes_are_the_most_confident_wrong_answers(folder):
     expected = np.sort(wrong[wrong > 0])[::-1][:12]
     assert [entry["confidence"] for entry in record["mistakes"]] == pytest.approx(expected, abs=1e-4)
     for entry in record["mistakes"]:
-        place = names.index(entry["name"])
-        assert entry["true"] == classes[saved["labels"][place]] != entry["predicted"]
-        assert entry["predicted"] == classes[saved["probabilities"][place].argmax()]
+        index = names.index(entry["name"])
+        assert entry["true"] == classes[saved["labels"][index]] != entry["predicted"]
+        assert entry["predicted"] == classes[saved["probabilities"][index].argmax()]
         for key, channels in (("image", 1), ("cam", 3)):
             encoded = base64.b64decode(entry[key].removeprefix("data:image/png;base64,"))
             picture = cv2.imdecode(np.frombuffer(encoded, np.uint8), cv2.IMREAD_UNCHANGED)

@@ -1,3 +1,5 @@
+"""Optimizer groups and inputs of a classifier."""
+
 import pytest
 import torch
 

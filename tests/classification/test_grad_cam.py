@@ -1,4 +1,4 @@
-"""Grad-CAM shows the place that speaks for a class, and leaves the network as it was."""
+"""Grad-CAM shows the region that speaks for a class, and leaves the network as it was."""
 
 import pytest
 import torch
@@ -52,7 +52,7 @@ def test_the_map_is_bright_where_the_class_is(inference, images):
 
 
 class ChannelsLast(Corners):
-    """The same with its maps as Swin has them."""
+    """The network with its channels last, as Swin has them."""
 
     output_fmt = "NHWC"
 

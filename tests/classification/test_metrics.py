@@ -1,3 +1,5 @@
+"""Scores are those of scikit-learn, over whole splits."""
+
 import numpy as np
 import pytest
 import torch

@@ -1,3 +1,5 @@
+"""Phases that do not fit are refused, and their ends are rounded to epochs."""
+
 import pytest
 
 from basics.errors import UserError

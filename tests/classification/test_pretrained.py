@@ -1,3 +1,5 @@
+"""Distances from the values before training."""
+
 import pytest
 import torch
 from torch import nn

@@ -1,3 +1,5 @@
+"""Learning rates of every schedule, step by step."""
+
 from math import cos, pi
 
 import pytest

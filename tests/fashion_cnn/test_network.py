@@ -1,3 +1,5 @@
+"""The layers of the small CNN."""
+
 import pytest
 import torch
 from torch import nn

@@ -10,16 +10,17 @@ from lightning.pytorch.callbacks import Callback
 
 
 class KillAt(Callback):
-    """Kills every rank when so many steps are done, as a scheduler does that gives no notice.
+    """Kills every rank after some steps, as a scheduler does that gives no notice.
 
     Args:
-        step: Optimizer steps done by then.
-        where: batch_end: before a checkpoint of that step; epoch_end: after the checkpoint of the epoch that ends with
-            it, when the next epoch or nothing follows; validation: before its second batch.
+        step: Number of optimizer steps before the kill.
+        where: Moment of the kill. batch_end: before a checkpoint of that step; epoch_end: after the checkpoint of the
+            epoch that ends with it, when the next epoch or nothing follows; validation: before its second batch.
     """
 
     def __init__(self, step: int, where: Literal["batch_end", "epoch_end", "validation"] = "batch_end") -> None:
-        self.step, self.where = step, where
+        self.step = step
+        self.where = where
 
     def _kill(self, trainer, where):
         if where == self.where and trainer.global_step >= self.step:
@@ -41,10 +42,10 @@ class KillAt(Callback):
 
 
 class SeenIndices(Callback):
-    """Writes which images a rank has seen: `<folder>/rank<r>.jsonl`, one line a batch with split, epoch and places.
+    """Writes the images that a rank has seen: `<folder>/rank<r>.jsonl`, one line a batch with split, epoch and indices.
 
     Args:
-        folder: Of the files.
+        folder: Folder of the files.
     """
 
     def __init__(self, folder: str) -> None:

@@ -1,3 +1,5 @@
+"""Command lines in forked processes, for the proofs."""
+
 import json
 import os
 import signal
@@ -16,7 +18,7 @@ ROOT = Path(__file__).parents[2]
 
 @dataclass
 class Done:
-    """A command line that has ended: exit code of every rank (-9 where it was killed), and what they printed."""
+    """A command line that has ended: exit code of every rank (-9 if it was killed), and the output of all."""
 
     codes: list[int]
     output: str
@@ -27,7 +29,9 @@ class Launcher:
     """Command lines in processes of their own, forked from one that has imported everything."""
 
     def __init__(self, folder):
-        self.folder, self.address, self.runs = folder, str(folder / "socket"), 0
+        self.folder = folder
+        self.address = str(folder / "socket")
+        self.runs = 0
         with socket.socket(socket.AF_UNIX) as listener, (folder / "zygote.txt").open("w") as log:
             listener.bind(self.address)
             listener.listen()
@@ -81,14 +85,12 @@ def launch(tmp_path_factory):
 
 @pytest.fixture(scope="session")
 def tiny_args():
-    """configs/fer_full.yaml in a second or two, with its runs and its data in given folders."""
+    """Arguments that run configs/fer_full.yaml in a second or two, with runs and data in given folders."""
 
     def give(runs, data):
-        return [
-            *("--config", "configs/fer_full.yaml"),  # first, because it says which class has the options of the model
-            *("--run.root", runs, "--data.root", data, "--data.image_size", 32, "--data.num_workers", 0),
-            *("--trainer.logger", "false", "--trainer.enable_progress_bar", "false"),
-            *("--model.backbone", "test_resnet", "--model.weights", "none"),
-        ]
+        args = ["--config", "configs/fer_full.yaml"]  # first, because it says which class has the options of the model
+        args += ["--run.root", runs, "--data.root", data, "--data.image_size", 32, "--data.num_workers", 0]
+        args += ["--trainer.logger", "false", "--trainer.enable_progress_bar", "false"]
+        return [*args, "--model.backbone", "test_resnet", "--model.weights", "none"]
 
     return give

@@ -21,7 +21,7 @@ class Record(Callback):
     """Writes `<folder>/rank<r>.jsonl`: a line a step and a line an epoch.
 
     Args:
-        folder: Of the files.
+        folder: Folder of the files.
     """
 
     def __init__(self, folder: str) -> None:
@@ -34,7 +34,7 @@ class Record(Callback):
 
     @staticmethod
     def _states(module):
-        """Of every stage, parameters and buffers."""
+        """Digest of parameters and buffers of every stage."""
         return {
             name: digest([*stage.parameters, *(buffer for part in stage.modules for buffer in part.buffers())])
             for name, stage in module.network_stages.items()
@@ -42,10 +42,12 @@ class Record(Callback):
 
     def on_train_batch_start(self, trainer, pl_module, batch, batch_idx):
         if batch_idx == 0:
-            self.states, self.batch = self._states(pl_module), batch
+            self.states = self._states(pl_module)
+            self.batch = batch
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
-        stages, optimizer = pl_module.stages(), trainer.optimizers[0]
+        stages = pl_module.stages()
+        optimizer = trainer.optimizers[0]
         self._write(
             trainer,
             step=trainer.global_step - 1,

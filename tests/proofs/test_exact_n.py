@@ -21,7 +21,7 @@ def odd_root(tmp_path_factory):
 
 
 def seen_twice_or_never(folder):
-    """Of every split and epoch that some rank has seen: the places in the split, and how often, where that is not 1."""
+    """Number of times that an image was seen, by split and epoch and by its index; only numbers other than 1."""
     counts = defaultdict(Counter)
     for file in folder.iterdir():
         for batch in map(json.loads, file.read_text().splitlines()):
@@ -29,14 +29,15 @@ def seen_twice_or_never(folder):
             counts[batch["split"] + epoch].update(batch["index"])
     sizes = {name: SIZES[name.split()[0].replace("predict", "test")] for name in counts}
     return {
-        name: {place: n for place in {*range(sizes[name]), *count} if (n := count[place]) != 1}
+        name: {index: n for index in {*range(sizes[name]), *count} if (n := count[index]) != 1}
         for name, count in counts.items()
     }
 
 
 @pytest.mark.parametrize("world", [1, 2, pytest.param(3, marks=pytest.mark.slow)])
 def test_every_image_is_seen_exactly_once_an_epoch(world, launch, tiny_args, odd_root, tmp_path):
-    seen, folder = tmp_path / "seen", tmp_path / "runs/fer/full/seed0"
+    seen = tmp_path / "seen"
+    folder = tmp_path / "runs/fer/full/seed0"
     args = [*tiny_args(tmp_path / "runs", odd_root), "--data.batch_size", 24, "--trainer.max_epochs", 2]
     args += ["--trainer.callbacks+=tests.proofs.callbacks.SeenIndices", "--trainer.callbacks.folder", seen]
     launch("fit", *args, world=world)

@@ -20,7 +20,7 @@ def data(tmp_path_factory):
 
 @pytest.fixture
 def epochs(launch, tiny_args, data, tmp_path):
-    """What was recorded at the end of every epoch."""
+    """The records of every epoch's end."""
 
     def run(strategy, *options):
         args = [*tiny_args(tmp_path, data), "--data.batch_size", 8, "--trainer.max_epochs", 4, "--model.lr", 0.1]

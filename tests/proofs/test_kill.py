@@ -11,15 +11,13 @@ import torch
 
 from datamodules import sample_data
 
-EPOCHS, STEPS_PER_EPOCH = 6, 5
+EPOCHS = 6
+STEPS_PER_EPOCH = 5
 STEPS = EPOCHS * STEPS_PER_EPOCH
 # 41 = 5 * 8 + 1, where the last image joins the fifth step; three phases of two epochs, each with random dropout.
 SIZES = {"train": 41, "val": 19, "test": 19}
 GRADUAL = '{"class_path": "transfer.Gradual", "init_args": {"at": [2, 4]}}'
-RUN = [
-    *("--data.batch_size", 8, "--trainer.max_epochs", EPOCHS),
-    *("--model.strategy", GRADUAL, "--model.dropout", 0.2),
-]
+RUN = ["--data.batch_size", 8, "--trainer.max_epochs", EPOCHS, "--model.strategy", GRADUAL, "--model.dropout", 0.2]
 SCHEDULES = {
     "onecycle": ["--model.schedule", "onecycle", "--model.warmup_epochs", 0],
     "warmup": ["--model.schedule", "cosine", "--model.warmup_epochs", 0.5],
@@ -30,7 +28,7 @@ MEASURED = {"train_seconds", "epoch_seconds", "images_per_second", "peak_memory_
 
 @dataclass(frozen=True)
 class Combination:
-    """What is trained in how many processes, and every how many steps a checkpoint is written."""
+    """One way to train: number of processes, optimizer, schedule, and steps between two checkpoints."""
 
     world: int
     optimizer: str
@@ -138,7 +136,8 @@ def killed(launch, tmp_path, tiny_args, small_root):
             kill += ["--trainer.callbacks.where", where]
             done = launch(*args, *kill, world=combination.world, check=False)
             assert f"killed at step {step}\n" in done.output, done.output
-            args = [*args, *(["--ckpt_path", "last"] if "--ckpt_path" not in args else [])]
+            if "--ckpt_path" not in args:
+                args = [*args, "--ckpt_path", "last"]
         launch(*args, world=combination.world)
         (last,) = tmp_path.rglob("last.ckpt")
         return outcome(last.parents[1])

@@ -92,10 +92,11 @@ def check(folder, outputs):
     (last,) = folder.rglob("last.ckpt")
     history = torch.load(last, weights_only=True)["callbacks"]["PhaseCallback"]["history"]
     assert len(history) == len(plan)
-    steps, rates = steps_of(folder), logged(folder)
+    steps = steps_of(folder)
+    rates = logged(folder)
     assert len(steps) == len(rates) == 25
-    for place, entry in enumerate(history[1:], 2):
-        assert f"phase {place}/{len(plan)} at epoch {entry['epoch']}: " in fitted
+    for number, entry in enumerate(history[1:], 2):
+        assert f"phase {number}/{len(plan)} at epoch {entry['epoch']}: " in fitted
     for line in steps:
         row = plan[sum(entry["epoch"] <= line["epoch"] for entry in history) - 1]
         assert sum(line["trainable"].values()) == row["trainable"]

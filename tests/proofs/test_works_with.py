@@ -1,4 +1,4 @@
-"""Phases beside what else users switch on."""
+"""Phases together with other options that users switch on."""
 
 import csv
 import json

@@ -1,3 +1,5 @@
+"""What learns in a phase, at which rate, and the mode of what is frozen."""
+
 import pytest
 import torch
 

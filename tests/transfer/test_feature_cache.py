@@ -1,3 +1,5 @@
+"""A run on cached features is the run without a cache."""
+
 import errno
 import os
 import shutil
@@ -29,10 +31,11 @@ FLIP = [{"HorizontalFlip": {"p": 0.5}}]
 
 
 class Losses(Callback):
-    """Of every step and every epoch's validation, and which batches came without images."""
+    """Keeps the losses of steps and validations, and a flag for every batch: it came without images."""
 
     def __init__(self):
-        self.values, self.replaced = [], []
+        self.values = []
+        self.replaced = []
 
     def on_train_batch_end(self, trainer, pl_module, outputs, batch, batch_idx):
         self.values.append(outputs["loss"].item())

@@ -1,3 +1,5 @@
+"""The memory layout follows the size of the maps, and changes no output."""
+
 import pytest
 import timm
 import torch
@@ -32,7 +34,7 @@ def test_stages_with_maps_of_4_pixels_or_less_are_contiguous(side, first):
     assert first_small(network, list(stages.values()), images) == small
     found = layouts(network)
     assert {name: found[name] == {True} for name in names[1:-1]} == {
-        name: place < small for place, name in enumerate(names) if 0 < place < len(names) - 1
+        name: index < small for index, name in enumerate(names) if 0 < index < len(names) - 1
     }
 
 

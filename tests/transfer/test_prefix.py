@@ -1,3 +1,5 @@
+"""A network in two parts gives what it gives as a whole."""
+
 import pytest
 import timm
 import torch

@@ -1,3 +1,5 @@
+"""The linear classifier of `lightning probe`."""
+
 import numpy as np
 import torch
 from sklearn.linear_model import LogisticRegression

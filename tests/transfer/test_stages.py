@@ -1,3 +1,5 @@
+"""Every parameter of every family of networks is in one stage."""
+
 import pytest
 import timm
 import torch

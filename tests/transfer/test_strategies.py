@@ -1,3 +1,5 @@
+"""Every strategy gives the phases that it promises."""
+
 import inspect
 
 import pytest
@@ -30,7 +32,7 @@ BUILT_IN = [
 
 
 def factors(strategy, stages=STAGES):
-    """What learns in every phase, at which factor."""
+    """The stages that learn in every phase, with their factors."""
     phases = strategy.phases(stages)
     check_phases(phases, stages, type(strategy).__name__)
     return [{name: factor for name, factor in phase.factors(stages).items() if factor} for phase in phases]

@@ -1,3 +1,5 @@
+"""Pretrained weights are loaded whole, or refused."""
+
 import pytest
 import timm
 import torch
