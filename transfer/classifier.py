@@ -16,10 +16,11 @@ from classification.cost import pass_flops
 from classification.phases import BatchNorm
 from classification.schedules import NO_DECAY
 from transfer.backbone import build_backbone
-from transfer.feature_cache import Cache, FeatureCache
+from transfer.feature_cache import Cache, FeatureCache, explain_uncached
 from transfer.features import GB
 from transfer.frozen_stages import FrozenStages
 from transfer.layout import lay_out
+from transfer.prefix import FrozenPrefix, reproduces, split_prefix
 from transfer.stages import Stage, split_into_stages
 from transfer.strategies import Strategy
 from transfer.weights import HUB, load_weights
@@ -103,7 +104,15 @@ class TransferClassifier(Classifier):
         """The strategy is carried out wherever this model is trained, not only from the command line."""
         callbacks = training_callbacks(self.phases, self.check_ranks)
         # The frozen part of a phase is made as soon as the phase is entered.
-        callbacks.insert(1, FeatureCache(self.cache, int(self.cache_gb * GB)))
+        cache = FeatureCache(
+            self.cache,
+            limit=int(self.cache_gb * GB),
+            split=self.split,
+            normalization=self.normalization,
+            input_size=self.input_size,
+            compile_backend=self.compile_backend,
+        )
+        callbacks.insert(1, cache)
         return callbacks
 
     def setup(self, stage: str) -> None:
@@ -187,6 +196,24 @@ class TransferClassifier(Classifier):
             sum(pass_flops(self.network, self.input_size, list(self.learning_parameters(phase)))) / whole
             for phase in self.phases
         ]
+
+    def split(self, inputs: Tensor) -> FrozenPrefix | None:
+        """Split the network for the present phase; None if it has no frozen prefix, or one that differs from it.
+
+        Args:
+            inputs: An input of the network `[B, C, H, W]`, on which the split network is tried.
+        """
+        changing = self.changing_stages(self.phase)
+        if next(iter(self.network_stages)) in changing:
+            return None
+        prefix = split_prefix(self.network, self.network_stages.values(), changing)
+        if prefix is None:
+            explain_uncached(f"torch.fx cannot record what {type(self.network).__name__} computes")
+            return None
+        if not reproduces(self.network, prefix, inputs):
+            explain_uncached("what torch.fx has recorded gives something else than the network")
+            return None
+        return prefix
 
     # Pretrained weights.
 

@@ -1,7 +1,7 @@
 """Takes frozen stages out of the training step."""
 
-from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, Literal, cast
+from collections.abc import Callable, Sequence
+from typing import Any, Literal, cast
 
 import lightning.pytorch as L
 import torch
@@ -10,19 +10,17 @@ from lightning.pytorch.utilities import rank_zero_info
 from torch import Tensor
 
 from callbacks.trainers import image_data
+from classification import Classifier
 from datamodules import ImageDataModule
 from transfer.features import GB, FeatureFiles, Part
 from transfer.frozen_part import PrefixPart
-from transfer.prefix import FrozenPrefix, digest, reproduces, split_prefix
-
-if TYPE_CHECKING:
-    from transfer.classifier import TransferClassifier
+from transfer.prefix import FrozenPrefix, digest
 
 Cache = Literal["auto", "off"] | int
 
 
 class FeatureCache(Callback):
-    """Makes the frozen part of a TransferClassifier at the beginning of every phase.
+    """Makes the frozen part of a classifier at the beginning of every phase.
 
     The stages before the first that changes run without a gradient and with batch norm folded into convolutions. If
     their input is deterministic, they run once for every image, and the phase trains on their output.
@@ -31,11 +29,28 @@ class FeatureCache(Callback):
         cache: `off`; `auto`, which caches features if training images are not augmented; or a number of augmented
             views of each training image that are kept and taken in turns, epoch by epoch.
         limit: Bytes of all feature files together.
+        split: Function that splits the network for the present phase, and is given an input of it `[B, C, H, W]`; it
+            gives None if there is nothing frozen before all that changes.
+        normalization: Mean and standard deviation of the pixels; features depend on them.
+        input_size: Shape of the images `[C, H, W]` of a run without a data module of this project.
+        compile_backend: Backend of torch.compile for both parts of the network; None leaves them as they are.
     """
 
-    def __init__(self, cache: Cache = "auto", limit: int = 10 * GB) -> None:
+    def __init__(
+        self,
+        cache: Cache,
+        limit: int,
+        split: Callable[[Tensor], FrozenPrefix | None],
+        normalization: tuple[list[float], list[float]],
+        input_size: tuple[int, int, int],
+        compile_backend: str | None = None,
+    ) -> None:
         self.cache = cache
         self.limit = limit
+        self.split = split
+        self.normalization = normalization
+        self.input_size = input_size
+        self.compile_backend = compile_backend
         self.phase = 0  # number of the phase that this is set up for
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -64,7 +79,7 @@ class FeatureCache(Callback):
         """Leave the network as it was."""
         self._leave(trainer, _classifier(pl_module))
 
-    def _check_unchanged(self, module: "TransferClassifier") -> None:
+    def _check_unchanged(self, module: Classifier) -> None:
         """Refuse weights that were trained on features of other weights.
 
         Raises:
@@ -77,27 +92,27 @@ class FeatureCache(Callback):
                 "leave out the callback that has changed them"
             )
 
-    def _leave(self, trainer: L.Trainer, module: "TransferClassifier") -> None:
+    def _leave(self, trainer: L.Trainer, module: Classifier) -> None:
         module.frozen_part = None
         data = image_data(trainer)
         if data is not None:
             data.without_images.clear()
 
-    def _enter(self, trainer: L.Trainer, module: "TransferClassifier") -> None:
+    def _enter(self, trainer: L.Trainer, module: Classifier) -> None:
         self._leave(trainer, module)
         self.phase = module.phase_number
         data = image_data(trainer)
-        shape = module.input_size if data is None else data.image_shape
+        shape = self.input_size if data is None else data.image_shape
         images = torch.rand(2, *shape, generator=torch.Generator().manual_seed(0)).to(module.device)
         with trainer.precision_plugin.forward_context():
             inputs = module.inputs(images)
-            prefix = _split(module, inputs)
+            prefix = self.split(inputs)
             if prefix is None:
                 return
             example = prefix.features(inputs)
-        if module.compile_backend:
-            prefix.frozen.compile(backend=module.compile_backend)
-            prefix.rest.compile(backend=module.compile_backend)
+        if self.compile_backend:
+            prefix.frozen.compile(backend=self.compile_backend)
+            prefix.rest.compile(backend=self.compile_backend)
         part = PrefixPart(prefix, digest(module.network, prefix), inputs.shape[1:])
         if data is not None and self.cache != "off" and not cast(Any, trainer).fast_dev_run:
             self._add_features(part, trainer, module, data, example)
@@ -107,7 +122,7 @@ class FeatureCache(Callback):
         self,
         part: PrefixPart,
         trainer: L.Trainer,
-        module: "TransferClassifier",
+        module: Classifier,
         data: ImageDataModule,
         example: Tensor,
     ) -> None:
@@ -119,7 +134,7 @@ class FeatureCache(Callback):
         train_views: Sequence[int | None] = [None]
         if data.augment:
             if not isinstance(self.cache, int):
-                _explain_uncached("training images are augmented (--model.cache K would compute K views of each once)")
+                explain_uncached("training images are augmented (--model.cache K would compute K views of each once)")
                 return
             part.views = self.cache
             train_views = sorted({epoch % self.cache for epoch in range(begin, end)})
@@ -129,38 +144,25 @@ class FeatureCache(Callback):
         files = FeatureFiles(trainer, data, self.limit)
         size = files.size(splits, example)
         count = sum(len(data.splits[name]) for name, _ in splits)
-        what = f"the features before {module.changing_stages(module.phase)[0]} ({count:,} images, {size / GB:.3g} GB)"
+        what = f"the features before {part.prefix.before} ({count:,} images, {size / GB:.3g} GB)"
         room = trainer.strategy.broadcast(files.room())  # so that all ranks do the same, whatever their disks have
         if size > room:
-            _explain_uncached(
+            explain_uncached(
                 f"{what} need more than {room / GB:.3g} GB, --model.cache_gb or what is free in {files.folder}"
             )
             return
         rank_zero_info(f"{what} are computed once, in {files.folder}")
-        made_by = (part.weights, *module.normalization)
+        made_by = (part.weights, *self.normalization)
         part.features = files.get(splits, lambda images: part.prefix.features(module.inputs(images)), example, made_by)
         part.features_computed = files.computed["train"]
         data.without_images |= {name for name, _ in splits}
 
 
-def _classifier(module: L.LightningModule) -> "TransferClassifier":
-    """The module that Lightning's hooks pass; only a TransferClassifier has this callback."""
-    return cast("TransferClassifier", module)
+def _classifier(module: L.LightningModule) -> Classifier:
+    """The module that Lightning's hooks pass; only a classifier has this callback."""
+    return cast(Classifier, module)
 
 
-def _split(module: "TransferClassifier", inputs: Tensor) -> FrozenPrefix | None:
-    """Split the network for the present phase; None if it has no frozen prefix, or one that does not reproduce it."""
-    changing = module.changing_stages(module.phase)
-    if next(iter(module.network_stages)) in changing:
-        return None
-    prefix = split_prefix(module.network, module.network_stages.values(), changing)
-    if prefix is None:
-        _explain_uncached(f"torch.fx cannot record what {type(module.network).__name__} computes")
-    elif not reproduces(module.network, prefix, inputs):
-        _explain_uncached("what torch.fx has recorded gives something else than the network")
-        return None
-    return prefix
-
-
-def _explain_uncached(reason: str) -> None:
+def explain_uncached(reason: str) -> None:
+    """Say why frozen stages are computed in every step."""
     rank_zero_info(f"frozen stages run in every step: {reason}")

@@ -25,11 +25,13 @@ class FrozenPrefix:
             It is a copy with batch norm folded into convolutions (1.25x faster on ResNet-18 at 48 px, 1.16x on
             ResNet-50 at 224 px, on 2 CPU cores).
         rest: Second part, from the features to the logits; its modules are the network's own.
+        before: Name of the first stage that changes.
         sources: Names of the modules and parameters of the network that `frozen` was copied from.
     """
 
     frozen: nn.Module
     rest: nn.Module
+    before: str
     sources: tuple[str, ...]
 
     def features(self, inputs: Tensor) -> Tensor:
@@ -70,7 +72,7 @@ def split_prefix(network: nn.Module, stages: Collection[Stage], changing: Collec
         return None
     frozen = _part(root, [node for node in graph.nodes if node not in after], None, [cut])
     rest = _part(root, [node for node in graph.nodes if node in after], cut, [])
-    return FrozenPrefix(_folded(frozen), rest, sources)
+    return FrozenPrefix(_folded(frozen), rest, next(iter(changing)), sources)
 
 
 def features_after_stages(network: nn.Module, stages: Sequence[Stage]) -> nn.Module | None:
