@@ -1,3 +1,5 @@
+"""Batches as a function of (seed, epoch, step), and loaders that resume in the middle of an epoch."""
+
 from collections.abc import Callable, Iterator
 from typing import Any
 
@@ -22,26 +24,32 @@ class BatchSampler(Sampler[Request]):
     Args:
         size: Number of images of the split.
         batch_size: Images of a global batch, over all ranks.
-        rank: Of this process.
+        rank: Rank of this process.
         world: Number of processes; must divide `batch_size`.
-        seed: Of the order; None keeps the order of the split (evaluation).
+        seed: Seed of the order; None keeps the order of the split (evaluation).
     """
 
     def __init__(self, size: int, batch_size: int, rank: int = 0, world: int = 1, seed: int | None = None) -> None:
-        self.size, self.batch_size, self.rank, self.world, self.seed = size, batch_size, rank, world, seed
+        self.size = size
+        self.batch_size = batch_size
+        self.rank = rank
+        self.world = world
+        self.seed = seed
         self.epoch = 0
-        self.start = 0  # the step at which it begins, after a checkpoint in the middle of the epoch
+        self.start = 0  # first step, after a checkpoint in the middle of the epoch
 
     def set_epoch(self, epoch: int) -> None:
-        """Lightning calls this before every epoch."""
+        """Set the epoch; Lightning calls this before every epoch."""
         self.epoch = epoch
 
     def __len__(self) -> int:
         if self.seed is None:
             mine = len(range(self.rank, self.size, self.world))
             return -(-mine // (self.batch_size // self.world))
-        whole, rest = divmod(self.size, self.batch_size)
-        return max(1, whole + (rest >= 2 * self.world))
+        steps, rest = divmod(self.size, self.batch_size)
+        if rest >= 2 * self.world:
+            steps += 1
+        return max(1, steps)
 
     def __iter__(self) -> Iterator[Request]:
         if self.seed is None:
@@ -61,9 +69,10 @@ class ResumableLoader(DataLoader[dict[str, Any]]):
     """A loader over a `BatchSampler` that leaves out the batches of its epoch that were trained before a checkpoint.
 
     Args:
-        done: Says, when the first batch is asked for, how many those are.
-        with_images: Says, at the same time, whether the batches are to have their images.
-        rest: As in `DataLoader`.
+        args: Arguments of `DataLoader`.
+        done: Function that gives the number of batches to leave out; it is called when the first batch is asked for.
+        with_images: Function that says, at the same time, if the batches have their images.
+        rest: Further arguments of `DataLoader`.
     """
 
     sampler: BatchSampler
@@ -72,10 +81,11 @@ class ResumableLoader(DataLoader[dict[str, Any]]):
         self, *args: Any, done: Callable[[], int], with_images: Callable[[], bool] = lambda: True, **rest: Any
     ) -> None:
         super().__init__(*args, **rest)
-        self.done, self.with_images = done, with_images
+        self.done = done
+        self.with_images = with_images
 
     def __iter__(self) -> Any:
-        """Nothing is prepared before the first batch is asked for: until then Lightning may change the epoch."""
+        """Prepare nothing before the first batch is asked for: until then Lightning may change the epoch."""
         self.sampler.start = self.done()
         if self.with_images():
             yield from super().__iter__()
@@ -84,8 +94,8 @@ class ResumableLoader(DataLoader[dict[str, Any]]):
             yield from map(dataset.without_images, self.sampler)
 
     def state_dict(self) -> dict[str, int]:
-        """Nothing: the trainer's progress says it. That there is this method tells Lightning that it can resume."""
+        """Give nothing: the trainer's progress says it. Lightning resumes only loaders that have this method."""
         return {}
 
     def load_state_dict(self, state: dict[str, int]) -> None:
-        """Nothing to do; Lightning leaves it out anyway once the number of steps was asked for."""
+        """Do nothing; Lightning leaves this call out anyway once the number of steps was asked for."""

@@ -1,8 +1,8 @@
 """Draw small image sets in the official file formats of Fashion-MNIST, FER2013 and DeepWeeds, and a set of shapes.
 
-A picture is a list of strokes in unit coordinates (x to the right, y down, the picture spans 0 to 1). A class says
-which strokes it is made of, a random pose moves them, and a random exposure spoils the result with light, blur and
-noise. Everything follows from the seed: the same call writes the same bytes.
+A picture is a list of strokes in unit coordinates (x to the right, y down, the picture spans 0 to 1). A class defines
+its strokes, a random pose moves them, and a random exposure spoils the result with light, blur and noise. Everything
+follows from the seed: the same call writes the same bytes.
 
     python -m datamodules.sample_data --root data/sample
 """

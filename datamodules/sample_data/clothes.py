@@ -1,10 +1,11 @@
-"""Clothes in the files of Fashion-MNIST."""
+"""Clothes, in the files of Fashion-MNIST."""
 
 import struct
 from pathlib import Path
 
 import numpy as np
 
+from basics.files import new_folder
 from datamodules.sample_data.drawing import (
     OVERSAMPLING,
     Picture,
@@ -18,10 +19,9 @@ from datamodules.sample_data.drawing import (
     mirrored,
     paint,
     random_pose,
-    replacing,
 )
 
-CLOTHES = "T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"
+CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 
 
 def _symmetric(right_half: Points) -> Points:
@@ -30,8 +30,9 @@ def _symmetric(right_half: Points) -> Points:
 
 
 def _top(rng: np.random.Generator, sleeve: float, hem: float) -> Points:
-    """The outline of a garment with sleeves; a sleeve of 1 reaches the hip."""
-    shoulder, slope = np.array((0.69, 0.13)), np.array((0.17, 0.70)) + rng.normal(0, 0.025, 2)
+    """Outline of a garment with sleeves; a sleeve of 1 reaches the hip."""
+    shoulder = np.array((0.69, 0.13))
+    slope = np.array((0.17, 0.70)) + rng.normal(0, 0.025, 2)
     cuff = shoulder + (0.07, 0.02) + slope * sleeve
     inner_cuff = cuff + np.array((-0.11, 0.04))
     side = 0.69 + rng.normal(0, 0.025)
@@ -39,11 +40,12 @@ def _top(rng: np.random.Generator, sleeve: float, hem: float) -> Points:
 
 
 def _clothes(rng: np.random.Generator, kind: str, shade: float, trim: float) -> list[Stroke]:
-    """One garment; the four kinds of top overlap in sleeves and length, as the real ones do."""
+    """Draw one garment; the four kinds of top overlap in sleeves and length, as the real ones do."""
     neck = Stroke(arc((0.5, 0.05), (0.08, rng.uniform(0.04, 0.13)), 0, 180), 0)
     collar = Stroke(corners((0.58, 0.08), (0.5, rng.uniform(0.15, 0.25)), (0.42, 0.08)), trim, 0.035)
     buttons = Stroke(corners((0.5, 0.18), (0.5, 0.77)), trim, 0.03)
-    flare, heel = rng.uniform(0.0, 0.12), rng.uniform(0.0, 0.08)
+    flare = rng.uniform(0.0, 0.12)
+    heel = rng.uniform(0.0, 0.08)
     match kind:
         case "T-shirt/top":
             return [Stroke(_top(rng, rng.uniform(0.05, 0.45), rng.uniform(0.78, 0.92)), shade), neck]
@@ -69,7 +71,8 @@ def _clothes(rng: np.random.Generator, kind: str, shade: float, trim: float) -> 
         case "Sandal":
             sole = corners((0.05, 0.77), (0.45, 0.75), (0.72, 0.62), (0.95, 0.62 - heel), (0.95, 0.86), (0.86, 0.86))
             under = corners((0.80, 0.72), (0.5, 0.84), (0.06, 0.85))
-            toes, ankle = rng.uniform(0.22, 0.36), rng.uniform(0.72, 0.82)
+            toes = rng.uniform(0.22, 0.36)
+            ankle = rng.uniform(0.72, 0.82)
             straps = [
                 Stroke(arc((toes, 0.77), (0.13, rng.uniform(0.08, 0.16)), 180, 360), shade, 0.05),
                 Stroke(arc((ankle, 0.64), (0.15, rng.uniform(0.12, 0.26)), 160, 370), shade, 0.045),
@@ -104,13 +107,13 @@ def write_fashion_mnist(root: Path, train: int = 3000, test: int = 501, seed: in
     """Write the four IDX files of Fashion-MNIST: 28 x 28 grey, ten balanced classes.
 
     Args:
-        root: Receives FashionMNIST/raw.
-        train: Pictures in the train files.
-        test: Pictures in the t10k files.
-        seed: Decides every picture.
+        root: Folder that receives FashionMNIST/raw.
+        train: Number of pictures in the train files.
+        test: Number of pictures in the t10k files.
+        seed: Seed of all pictures.
     """
     rng = np.random.default_rng((seed, 0))
-    with replacing(root / "FashionMNIST") as folder:
+    with new_folder(root / "FashionMNIST") as folder:
         (folder / "raw").mkdir()
         for part, count in (("train", train), ("t10k", test)):
             labels = draw_labels(rng, count, [1] * len(CLOTHES))

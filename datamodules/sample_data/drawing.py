@@ -1,11 +1,6 @@
-"""What all sets share: strokes and how they are moved, painted and exposed, class labels, and whole folders."""
+"""Drawing of all sets: strokes and how they are moved, painted and exposed, and class labels."""
 
-import csv
-import os
-import shutil
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
-from pathlib import Path
+from collections.abc import Iterable, Sequence
 from typing import NamedTuple
 
 import cv2
@@ -21,7 +16,7 @@ UNMOVED = np.array([[1.0, 0.0, 0.0], [0.0, 1.0, 0.0]])  # the pose that changes 
 
 
 class Stroke(NamedTuple):
-    """A line through `points` [N, 2], or the area that they enclose where the width is zero."""
+    """A line through `points` `[N, 2]`, or the area that they enclose if the width is zero."""
 
     points: Points
     shade: Shade
@@ -29,12 +24,12 @@ class Stroke(NamedTuple):
 
 
 def corners(*pairs: tuple[float, float]) -> Points:
-    """Points [N, 2] from pairs of x and y."""
+    """Points `[N, 2]` from pairs of x and y."""
     return np.array(pairs, dtype=np.float64)
 
 
 def arc(centre: tuple[float, float], radii: tuple[float, float], start: float = 0, stop: float = 360) -> Points:
-    """Points [N, 2] on an ellipse from one angle to another, in degrees clockwise from the right."""
+    """Points `[N, 2]` on an ellipse from one angle to another, in degrees clockwise from the right."""
     angles = np.linspace(np.radians(start), np.radians(stop), 24)
     return np.stack((np.cos(angles), np.sin(angles)), axis=1) * radii + centre
 
@@ -46,7 +41,8 @@ def mirrored(points: Points) -> Points:
 
 def turned(points: Points, degrees: float) -> Points:
     """Turn points about the origin, clockwise."""
-    cosine, sine = np.cos(np.radians(degrees)), np.sin(np.radians(degrees))
+    cosine = np.cos(np.radians(degrees))
+    sine = np.sin(np.radians(degrees))
     result: Points = points @ np.array([[cosine, sine], [-sine, cosine]])
     return result
 
@@ -54,7 +50,7 @@ def turned(points: Points, degrees: float) -> Points:
 def random_pose(
     rng: np.random.Generator, turn: float, zoom: tuple[float, float], shift: float, skew: float = 0.08
 ) -> Points:
-    """A random affine map [2, 3] about the middle of the picture; `skew` lets width and height differ."""
+    """Draw an affine map `[2, 3]` about the middle of the picture; `skew` lets width and height differ."""
     angle = np.radians(rng.uniform(-turn, turn))
     scale = rng.uniform(*zoom) * rng.uniform(1 - skew, 1 + skew, 2)
     linear = np.array([[np.cos(angle), -np.sin(angle)], [np.sin(angle), np.cos(angle)]]) * scale
@@ -64,7 +60,7 @@ def random_pose(
 
 def paint(canvas: Picture, strokes: Iterable[Stroke], pose: Points = UNMOVED) -> None:
     """Draw the strokes in order, each over the ones before."""
-    fraction_bits = 4  # cv2 takes whole numbers, in sixteenths of a pixel here
+    fraction_bits = 4  # cv2 takes integers, here in sixteenths of a pixel
     linear, offset = np.split(pose * canvas.shape[0] * 2**fraction_bits, [2], axis=1)
     zoomed_size = canvas.shape[0] * abs(np.linalg.det(pose[:, :2])) ** 0.5
     for points, shade, width in strokes:
@@ -78,13 +74,13 @@ def paint(canvas: Picture, strokes: Iterable[Stroke], pose: Points = UNMOVED) ->
 
 
 def clouds(rng: np.random.Generator, size: int, cells: int) -> NDArray[np.float32]:
-    """Smooth random patches [size, size] around zero; more cells make them smaller."""
+    """Draw smooth random patches `[size, size]` around zero; more cells make them smaller."""
     coarse = rng.uniform(-1, 1, (cells, cells)).astype(np.float32)
     return np.asarray(cv2.resize(coarse, (size, size), interpolation=cv2.INTER_CUBIC), dtype=np.float32)
 
 
 def litter(rng: np.random.Generator, shades: Sequence[Shade], reach: float, width: float) -> list[Stroke]:
-    """Short lines here and there, one of each shade."""
+    """Draw short lines anywhere, one of each shade."""
     starts = rng.random((len(shades), 2))
     stops = starts + rng.uniform(-reach, reach, starts.shape)
     return [Stroke(ends, shade, width) for ends, shade in zip(np.stack((starts, stops), 1), shades, strict=True)]
@@ -110,7 +106,7 @@ def expose(
 
 
 def draw_labels(rng: np.random.Generator, count: int, shares: Sequence[float], least: int = 1) -> list[int]:
-    """Class numbers in random order, in the given shares but no class fewer than `least` times."""
+    """Draw class numbers in random order, in the given shares but no class fewer than `least` times."""
     counts = np.diff(np.rint(np.cumsum(shares) / np.sum(shares) * count).astype(int), prepend=0)
     missing = np.maximum(least - counts, 0)
     counts += missing
@@ -118,26 +114,3 @@ def draw_labels(rng: np.random.Generator, count: int, shares: Sequence[float], l
     if counts.min() < least:
         raise ValueError(f"{count} pictures are too few for {len(counts)} classes with {least} or more each")
     return [int(label) for label in rng.permutation(np.repeat(np.arange(len(counts)), counts))]
-
-
-@contextmanager
-def replacing(folder: Path) -> Iterator[Path]:
-    """Give a folder to write into, which takes the place of `folder` only once it is complete."""
-    new, old = (folder.with_name(f".{folder.name}.{state}-{os.getpid()}") for state in ("new", "old"))
-    new.mkdir(parents=True)
-    try:
-        yield new
-        if folder.exists():
-            folder.rename(old)
-        new.rename(folder)
-        shutil.rmtree(old, ignore_errors=True)
-    finally:
-        shutil.rmtree(new, ignore_errors=True)
-
-
-def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[object]]) -> None:
-    """Write a table whose lines end alike on every system."""
-    with path.open("w", newline="") as file:
-        writer = csv.writer(file, lineterminator="\n")
-        writer.writerow(header)
-        writer.writerows(rows)

@@ -1,10 +1,11 @@
-"""Faces with emotions in the file of FER2013."""
+"""Faces with emotions, in the file of FER2013."""
 
 from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
 
+from basics.files import new_folder, write_csv
 from datamodules.sample_data.drawing import (
     OVERSAMPLING,
     Picture,
@@ -17,8 +18,6 @@ from datamodules.sample_data.drawing import (
     mirrored,
     paint,
     random_pose,
-    replacing,
-    write_csv,
 )
 
 # Raised brows at the nose, raised brows at the temples, open eyes, smile, open mouth, width of the mouth, wrinkled nose
@@ -31,17 +30,22 @@ EXPRESSIONS = {
     "Surprise": (0.9, 0.9, 1.6, 0.0, 1.0, 0.65, 0.0),
     "Neutral": (0.0, 0.0, 1.0, 0.0, 0.0, 1.0, 0.0),
 }
-STRENGTH, JITTER = (0.5, 1.25), 0.17  # how much of an expression shows, and how much faces differ anyway
-EMOTION_SHARES = 0.139, 0.015, 0.143, 0.251, 0.168, 0.110, 0.174
+STRENGTH = (0.5, 1.25)  # how much of an expression shows
+JITTER = 0.17  # how much faces differ anyway
+EMOTION_SHARES = (0.139, 0.015, 0.143, 0.251, 0.168, 0.110, 0.174)
 
 
 def _face(rng: np.random.Generator, emotion: str, skin: float) -> list[Stroke]:
-    """A face whose emotion is in brows, eyes, mouth and nose only, and is at times faint."""
-    neutral, full = np.array(EXPRESSIONS["Neutral"]), np.array(EXPRESSIONS[emotion])
+    """Draw a face whose emotion is in brows, eyes, mouth and nose only, and is at times faint."""
+    neutral = np.array(EXPRESSIONS["Neutral"])
+    full = np.array(EXPRESSIONS[emotion])
     shape = neutral + rng.uniform(*STRENGTH) * (full - neutral) + rng.normal(0, JITTER, len(full))
     nose_brow, temple_brow, open_eye, smile, gape, wide, wrinkle = shape
-    ink, lip, hair = skin * rng.uniform(0.2, 0.5), skin * rng.uniform(0.45, 0.85), rng.uniform(10, 200)
-    jaw, brow_width = rng.uniform(0.26, 0.32), rng.uniform(0.02, 0.05)
+    ink = skin * rng.uniform(0.2, 0.5)
+    lip = skin * rng.uniform(0.45, 0.85)
+    hair = rng.uniform(10, 200)
+    jaw = rng.uniform(0.26, 0.32)
+    brow_width = rng.uniform(0.02, 0.05)
 
     strokes = [
         Stroke(corners((0.1, 1.2), (0.25, 0.98), (0.75, 0.98), (0.9, 1.2)), rng.uniform(20, 230)),
@@ -79,7 +83,8 @@ def _mouth(smile: float, gape: float, wide: float, sneer: float, lip: float) -> 
 
 
 def _glasses(rng: np.random.Generator) -> list[Stroke]:
-    shade, rim = rng.uniform(0, 90), arc((0.62, 0.46), (0.09, 0.075))
+    shade = rng.uniform(0, 90)
+    rim = arc((0.62, 0.46), (0.09, 0.075))
     return [Stroke(line, shade, 0.02) for line in (rim, mirrored(rim), corners((0.47, 0.45), (0.53, 0.45)))]
 
 
@@ -100,13 +105,14 @@ def write_fer2013(root: Path, train: int = 2800, val: int = 351, test: int = 351
     """Write fer2013.csv: 48 x 48 grey faces of seven emotions, about as unbalanced as the real ones.
 
     Args:
-        root: Receives fer2013/fer2013.csv.
-        train: Rows with Usage Training.
-        val: Rows with Usage PublicTest.
-        test: Rows with Usage PrivateTest.
-        seed: Decides every picture.
+        root: Folder that receives fer2013/fer2013.csv.
+        train: Number of rows with Usage Training.
+        val: Number of rows with Usage PublicTest.
+        test: Number of rows with Usage PrivateTest.
+        seed: Seed of all pictures.
     """
-    rng, emotions = np.random.default_rng((seed, 1)), list(EXPRESSIONS)
+    rng = np.random.default_rng((seed, 1))
+    emotions = list(EXPRESSIONS)
 
     def rows() -> Iterator[tuple[int, str, str]]:
         for usage, count in (("Training", train), ("PublicTest", val), ("PrivateTest", test)):
@@ -114,5 +120,5 @@ def write_fer2013(root: Path, train: int = 2800, val: int = 351, test: int = 351
                 pixels = _face_image(rng, emotions[label]).ravel().tolist()
                 yield label, " ".join(map(str, pixels)), usage
 
-    with replacing(root / "fer2013") as folder:
+    with new_folder(root / "fer2013") as folder:
         write_csv(folder / "fer2013.csv", ("emotion", "pixels", "Usage"), rows())

@@ -1,10 +1,11 @@
-"""Shapes: a source task for the faces, with edges, curves and parts but no faces."""
+"""Shapes, a source task for the faces: edges, curves and parts, but no faces."""
 
 from pathlib import Path
 
 import cv2
 import numpy as np
 
+from basics.files import new_folder
 from datamodules.sample_data.drawing import (
     OVERSAMPLING,
     Picture,
@@ -18,13 +19,12 @@ from datamodules.sample_data.drawing import (
     litter,
     paint,
     random_pose,
-    replacing,
     turned,
 )
 
 
 def _bar(degrees: float, length: float = 0.7, offset: float = 0.0) -> Points:
-    """A line [2, 2] through the middle of the picture, or beside it."""
+    """A line `[2, 2]` through the middle of the picture, or beside it."""
     return turned(corners((-length / 2, offset), (length / 2, offset)), degrees) + 0.5
 
 
@@ -32,7 +32,7 @@ def _grating(degrees: float) -> list[tuple[Points, float]]:
     return [(_bar(degrees, 0.8, offset), 0.07) for offset in (-0.34, -0.17, 0.0, 0.17, 0.34)]
 
 
-SHAPES: dict[str, list[tuple[Points, float]]] = {  # lines and their widths; zero is filled
+SHAPES: dict[str, list[tuple[Points, float]]] = {  # name -> lines and their widths; zero fills the line
     "arc_down": [(arc((0.5, 0.35), (0.36, 0.30), 0, 180), 0.08)],
     "arc_up": [(arc((0.5, 0.65), (0.36, 0.30), 180, 360), 0.08)],
     "bar_falling": [(_bar(45), 0.10)],
@@ -68,14 +68,15 @@ def write_shapes(root: Path, train: int = 4000, val: int = 400, seed: int = 0, s
     """Write grey PNG files of simple shapes on cluttered ground, one folder for each of 16 classes.
 
     Args:
-        root: Receives shapes/{train,val,test}/<class>/<number>.png.
-        train: Pictures to train on.
-        val: Pictures in val, and as many again in test.
-        seed: Decides every picture.
+        root: Folder that receives shapes/{train,val,test}/<class>/<number>.png.
+        train: Number of pictures to train on.
+        val: Number of pictures in val, and of those in test.
+        seed: Seed of all pictures.
         size: Side of the square pictures in pixels.
     """
-    rng, names = np.random.default_rng((seed, 3)), list(SHAPES)
-    with replacing(root / "shapes") as folder:
+    rng = np.random.default_rng((seed, 3))
+    names = list(SHAPES)
+    with new_folder(root / "shapes") as folder:
         for part, count in (("train", train), ("val", val), ("test", val)):
             for name in names:
                 (folder / part / name).mkdir(parents=True)

@@ -1,4 +1,4 @@
-"""Weeds and other plants in the photos and tables of DeepWeeds."""
+"""Weeds and other plants, in the photos and tables of DeepWeeds."""
 
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -7,6 +7,7 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from basics.files import new_folder, write_csv
 from datamodules.sample_data.drawing import (
     OVERSAMPLING,
     Picture,
@@ -20,24 +21,22 @@ from datamodules.sample_data.drawing import (
     litter,
     paint,
     random_pose,
-    replacing,
     turned,
-    write_csv,
 )
 
 
 class Plant(NamedTuple):
-    """What tells one species from another: its leaves, their arrangement on a stem, and its flowers."""
+    """Marks of a species: its leaves, their arrangement on a stem, and its flowers."""
 
     leaf_length: float
     leaf_width: float
-    leaf_belly: float  # where along the leaf it is widest: 0.5 is an ellipse, less is a spearhead
+    leaf_belly: float  # fraction of the length at which the leaf is widest: 0.5 is an ellipse, less is a spearhead
     leaf_pairs: int
     leaf_angle: float  # degrees between leaf and stem
     leaf_shade: Shade
     flowers: int = 0  # per stem, from the tip down
     flower_size: float = 0.0
-    flower_spread: float = 0.0  # the share of the stem that carries flowers
+    flower_spread: float = 0.0  # fraction of the stem that carries flowers
     flower_shade: Shade = 0.0
     petals: int = 5
 
@@ -61,7 +60,8 @@ OTHER_PLANTS = (
     Plant(0.13, 0.09, 0.5, 4, 60, (84, 124, 58)),  # a shrub without flowers
     Plant(0.12, 0.05, 0.5, 4, 50, (96, 140, 70), 2, 0.032, 0.3, (238, 226, 150), 6),  # a daisy
 )
-WEED_SHARE, FOLDS = 0.06, 5  # of each of the eight weeds; the rest is negative
+WEED_SHARE = 0.06  # of each of the eight weeds; the rest is negative
+FOLDS = 5
 
 
 def _tinted(shade: Shade, factor: float) -> Shade:
@@ -69,7 +69,7 @@ def _tinted(shade: Shade, factor: float) -> Shade:
 
 
 def _leaf_outline(plant: Plant) -> Points:
-    """A leaf [16, 2] from the origin along x."""
+    """Outline `[16, 2]` of a leaf from the origin along x."""
     along = np.linspace(0, 1, 8)
     half = plant.leaf_width / 2 * np.sin(np.pi * along ** (np.log(0.5) / np.log(plant.leaf_belly)))
     upper = np.column_stack((plant.leaf_length * along, half))
@@ -77,22 +77,22 @@ def _leaf_outline(plant: Plant) -> Points:
 
 
 def _branch(rng: np.random.Generator, plant: Plant, light: float) -> list[Stroke]:
-    """One stem that rises from the bottom of the unit square, with leaves in pairs and flowers near the tip."""
+    """Draw a stem that rises from the bottom of the unit square, with leaves in pairs and flowers near the tip."""
     sway = rng.uniform(-0.25, 0.25)
     rise = np.linspace(0, 1, 16)
     stem = np.column_stack((0.5 + sway * rise**2, 1 - rise))
     strokes = [Stroke(stem, _tinted(plant.leaf_shade, 0.7 * light), 0.012)]
     outline = _leaf_outline(plant)
-    for place in np.linspace(0.05, 0.95, plant.leaf_pairs):
-        base = (0.5 + sway * place**2, 1 - place)
+    for height in np.linspace(0.05, 0.95, plant.leaf_pairs):
+        base = (0.5 + sway * height**2, 1 - height)
         for side in (-1, 1):
             leaf = turned(outline * rng.uniform(0.8, 1.2), -90 + side * (plant.leaf_angle + rng.normal(0, 8))) + base
             strokes.append(Stroke(leaf, _tinted(plant.leaf_shade, light * rng.uniform(0.8, 1.2))))
             if plant.leaf_width > 0.03:
                 strokes.append(Stroke(leaf[[0, 7]], _tinted(plant.leaf_shade, 1.35 * light), 0.008))
-    in_bloom = rng.random() < 0.5
-    for place in 1 - rng.uniform(0, plant.flower_spread, plant.flowers * in_bloom):
-        strokes += _flower(plant, (0.5 + sway * place**2 + rng.normal(0, 0.03), 1 - place))
+    flowers = plant.flowers if rng.random() < 0.5 else 0
+    for height in 1 - rng.uniform(0, plant.flower_spread, flowers):
+        strokes += _flower(plant, (0.5 + sway * height**2 + rng.normal(0, 0.03), 1 - height))
     return strokes
 
 
@@ -105,7 +105,7 @@ def _flower(plant: Plant, centre: tuple[float, float]) -> list[Stroke]:
 
 
 def _ground(rng: np.random.Generator, size: int) -> Picture:
-    """Soil with patches of grass and litter [size, size, 3]."""
+    """Draw soil with patches of grass and litter `[size, size, 3]`."""
     soil = np.array((122, 98, 72), np.float32) * np.float32(rng.uniform(0.7, 1.2))
     grass = np.array((88, 108, 56), np.float32) * np.float32(rng.uniform(0.6, 1.2))
     green = (np.float32(rng.uniform(-0.1, 1.1)) + clouds(rng, size, 4)).clip(0, 1)[..., None]
@@ -125,7 +125,7 @@ def _weed_image(rng: np.random.Generator, species: str, size: int) -> Picture:
 
 
 def _photo_names(rng: np.random.Generator, count: int) -> list[str]:
-    """Names as the camera gives them, YYYYMMDD-HHMMSS-C.jpg, in order of time."""
+    """Draw names as the camera gives them, YYYYMMDD-HHMMSS-C.jpg, in order of time."""
     seconds = np.cumsum(rng.integers(1, 9000, count))
     cameras = rng.integers(0, 4, count)
     times = [datetime(2017, 1, 9, 7) + timedelta(seconds=int(second)) for second in seconds]
@@ -136,19 +136,20 @@ def write_deepweeds(root: Path, images: int = 900, size: int = 64, seed: int = 0
     """Write the photos of DeepWeeds and its tables: eight weeds, "Negative", and five folds of 60/20/20.
 
     Args:
-        root: Receives deepweeds/images and deepweeds/labels.
-        images: How many; 45 or more, so that every class is in every part of every fold.
+        root: Folder that receives deepweeds/images and deepweeds/labels.
+        images: Number of photos, 45 or more, so that every class is in every part of every fold.
         size: Side of the square photos in pixels.
-        seed: Decides every picture.
+        seed: Seed of all pictures.
     """
-    rng, species = np.random.default_rng((seed, 2)), [*WEEDS, NEGATIVE]
+    rng = np.random.default_rng((seed, 2))
+    species = [*WEEDS, NEGATIVE]
     shares = [WEED_SHARE] * len(WEEDS) + [1 - WEED_SHARE * len(WEEDS)]
     labels = draw_labels(rng, images, shares, least=FOLDS)
     names = _photo_names(rng, images)
     block = np.empty(images, int)
     block[np.argsort(labels, kind="stable")] = np.arange(images) % FOLDS  # stratifies: each class goes round the blocks
 
-    with replacing(root / "deepweeds") as folder:
+    with new_folder(root / "deepweeds") as folder:
         (folder / "images").mkdir()
         (folder / "labels").mkdir()
         for name, label in zip(names, labels, strict=True):

@@ -1,3 +1,5 @@
+"""Downloads resume, are checked, and are whole or absent."""
+
 import hashlib
 import socket
 import threading

@@ -1,3 +1,5 @@
+"""Fashion-MNIST is what its IDX files say; a broken file is named."""
+
 import shutil
 
 import numpy as np

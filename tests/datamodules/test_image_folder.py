@@ -1,3 +1,5 @@
+"""Images of the user's own are split as their folders or their table say."""
+
 import os
 import shutil
 

@@ -1,3 +1,5 @@
+"""Drawn images have the official formats and follow from the seed."""
+
 import csv
 import hashlib
 import struct

@@ -1,3 +1,5 @@
+"""Batches are the same images a step on any number of devices, each image once, also after a checkpoint."""
+
 import itertools
 
 import pytest
@@ -8,7 +10,7 @@ from datamodules.samplers import BatchSampler, ResumableLoader
 ODD_SIZES = (7, 11, 31, 37, 63, 101)
 
 
-class Places(Dataset):
+class Requests(Dataset):
     """Gives back what it is asked for."""
 
     def __getitem__(self, request):
@@ -26,13 +28,13 @@ def epoch_of(size, batch_size, world, seed=0, epoch=0):
 
 
 def images(batches):
-    return [place for _, places, _ in batches for place in places]
+    return [index for _, indices, _ in batches for index in indices]
 
 
 @pytest.mark.parametrize("world", [1, 2, 3])
 @pytest.mark.parametrize("size", ODD_SIZES)
 def test_training_gives_every_image_exactly_once_an_epoch(size, world):
-    seen = [place for batches in epoch_of(size, 12, world) for place in images(batches)]
+    seen = [index for batches in epoch_of(size, 12, world) for index in images(batches)]
     assert sorted(seen) == list(range(size))
 
 
@@ -41,7 +43,7 @@ def test_training_gives_every_image_exactly_once_an_epoch(size, world):
 def test_training_steps_hold_the_same_images_whatever_the_number_of_devices(size, world):
     (alone,) = epoch_of(size, 12, 1, epoch=3)
     together = zip(*epoch_of(size, 12, world, epoch=3), strict=True)
-    steps = [set(places) for _, places, _ in alone]
+    steps = [set(indices) for _, indices, _ in alone]
     if size % 12 == 0 or size % 12 >= 2 * world:
         assert [set(images(parts)) for parts in together] == steps
     else:  # a rest too small for the devices goes to the last step; the steps before are the same
@@ -61,12 +63,12 @@ def test_training_steps_are_as_many_on_all_ranks_and_as_len_says(world):
 def test_no_rank_trains_on_a_batch_of_fewer_than_two(batch_size, world):
     for size in range(7, 71):
         batches = itertools.chain.from_iterable(epoch_of(size, batch_size, world))
-        assert min(len(places) for _, places, _ in batches) >= 2, size
+        assert min(len(indices) for _, indices, _ in batches) >= 2, size
 
 
 def test_a_full_training_batch_is_shared_equally():
     for batches in epoch_of(60, 12, 3):
-        assert [len(places) for _, places, _ in batches] == [4] * 5
+        assert [len(indices) for _, indices, _ in batches] == [4] * 5
 
 
 def test_training_order_is_a_function_of_seed_and_epoch():
@@ -81,7 +83,7 @@ def test_training_order_is_a_function_of_seed_and_epoch():
 def test_rank_weights_weigh_an_uneven_last_step_by_images(world):
     """What makes the mean of the ranks' weighted losses the mean over the images."""
     for parts in zip(*epoch_of(31, 12, world), strict=True):
-        sizes = [len(places) for _, places, _ in parts]
+        sizes = [len(indices) for _, indices, _ in parts]
         weights = [weight for _, _, weight in parts]
         assert weights == pytest.approx([size * world / sum(sizes) for size in sizes])
     assert len(set(weights)) == 2  # the last step is uneven
@@ -92,7 +94,7 @@ def test_a_loader_leaves_out_the_batches_that_are_done(workers):
     done = 0
     sampler = BatchSampler(30, 6, seed=0)
     rest = {"batch_size": None, "num_workers": workers, "persistent_workers": workers > 0}
-    loader = ResumableLoader(Places(), sampler=sampler, done=lambda: done, **rest)
+    loader = ResumableLoader(Requests(), sampler=sampler, done=lambda: done, **rest)
     whole = list(loader)
     assert [epoch for epoch, _, _ in whole] == [0] * 5
     batches = iter(loader)
@@ -125,7 +127,7 @@ def test_evaluation_has_as_many_batches_as_len_says_none_of_them_empty(world):
             sampler = BatchSampler(size, 6, rank, world)
             batches = list(sampler)
             assert len(sampler) == len(batches), (size, rank)
-            assert all(1 <= len(places) <= 6 // world for _, places, _ in batches), (size, rank)
+            assert all(1 <= len(indices) <= 6 // world for _, indices, _ in batches), (size, rank)
 
 
 def test_evaluation_does_not_depend_on_the_epoch():

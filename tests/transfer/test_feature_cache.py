@@ -22,7 +22,7 @@ from transfer import (
     Phase,
     SlidingWindow,
     TransferClassifier,
-    feature_cache,
+    classifier,
 )
 from transfer.feature_cache import FeatureCache
 from transfer.features import make_room
@@ -112,7 +112,7 @@ def test_the_cached_arm_gives_the_losses_and_weights_of_the_uncached_one(name, t
 @pytest.mark.parametrize("augment", [None, FLIP])
 def test_the_folded_prefix_gives_the_losses_of_the_plain_network(augment, train, monkeypatch):
     folded = train(Partial(), "off", augment)
-    monkeypatch.setattr(feature_cache, "split_prefix", lambda *_: None)
+    monkeypatch.setattr(classifier, "split_prefix", lambda *_: None)
     plain = train(Partial(), "off", augment)
     torch.testing.assert_close(folded[0].values, plain[0].values, rtol=0, atol=1e-5)
     assert folded[0].values != plain[0].values  # it was folded

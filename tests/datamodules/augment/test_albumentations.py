@@ -1,3 +1,5 @@
+"""Augmentation image by image is a function of (seed, epoch, image), and names mistakes of its description."""
+
 import numpy as np
 import pytest
 

@@ -1,3 +1,5 @@
+"""Augmentation of whole batches is distributed as that of albumentations, and names what it does not do."""
+
 from functools import cache
 from pathlib import Path
 
@@ -32,9 +34,9 @@ def batch(images):
     return torch.from_numpy(np.stack(images)).permute(0, 3, 1, 2)
 
 
-def augment(transforms, images, places=None, epoch=0, seed=0, image_size=None):
+def augment(transforms, images, indices=None, epoch=0, seed=0, image_size=None):
     augmentation = BatchAugmentation(transforms, seed, image_size or images.shape[-1])
-    return augmentation(images, augmentation.draws(epoch, range(len(images)) if places is None else places))
+    return augmentation(images, augmentation.draws(epoch, range(len(images)) if indices is None else indices))
 
 
 def by_albumentations(transforms, image, number, image_size):
@@ -206,21 +208,21 @@ def test_neighbouring_places_epochs_and_seeds_have_unrelated_draws():
 
 def test_draws_do_not_change_with_batches_or_with_the_kind_of_sequence():
     augmentation = BatchAugmentation(from_config("fer"), 1, 24)
-    places = [7, 3, 10_000_000, 0]
-    together = augmentation.draws(2, places)
-    assert torch.equal(together, augmentation.draws(2, np.array(places)))
-    assert torch.equal(together, torch.cat([augmentation.draws(2, [place]) for place in places]))
+    indices = [7, 3, 10_000_000, 0]
+    together = augmentation.draws(2, indices)
+    assert torch.equal(together, augmentation.draws(2, np.array(indices)))
+    assert torch.equal(together, torch.cat([augmentation.draws(2, [index]) for index in indices]))
     assert len(together.flatten().unique()) == together.numel()
 
 
 @pytest.mark.parametrize("config", ["fer", "deepweeds"])
 def test_an_image_is_the_same_in_any_batch(config, monkeypatch):
     images = batch([picture(seed=seed) for seed in range(21)])
-    transforms, places = from_config(config), np.arange(100, 121)
-    together = augment(transforms, images, places)
+    transforms, indices = from_config(config), np.arange(100, 121)
+    together = augment(transforms, images, indices)
     monkeypatch.setattr("datamodules.augment.batch.PIXELS_A_PASS", 24 * 24 * 4)  # passes of four images
-    assert torch.allclose(together, augment(transforms, images, places), atol=1e-5)
-    backwards = augment(transforms, images.flip(0), places[::-1].copy()).flip(0)
+    assert torch.allclose(together, augment(transforms, images, indices), atol=1e-5)
+    backwards = augment(transforms, images.flip(0), indices[::-1].copy()).flip(0)
     assert torch.allclose(together, backwards, atol=1e-5)
 
 
