@@ -10,6 +10,8 @@ import re
 from itertools import count
 from typing import Any
 
+from experiments.results.records import Interval
+
 INK, MUTED, RULE = "#010101", "#020202", "#030303"
 MARKERS, GLYPHS = "osD^vPXh", "●■◆▲▼✚✖⬢"  # an arm has one shape everywhere, for those who do not see its colour
 STYLE = {
@@ -47,6 +49,17 @@ def arm_colour(index: int) -> str:
 def stage_colour(index: int) -> str:
     """The marker of a stage's colour."""
     return f"#0b00{index % len(MARKERS):02x}"
+
+
+def mark(index: int) -> dict[str, Any]:
+    """Colour and marker of an arm, as options of matplotlib."""
+    return {"color": arm_colour(index), "marker": MARKERS[index % len(MARKERS)]}
+
+
+def error_bar(score: Interval) -> list[list[float]]:
+    """Lengths of the bar below and above a mean `[2, 1]`."""
+    low, high = score.ci95 or (score.mean, score.mean)
+    return [[score.mean - low], [high - score.mean]]
 
 
 def panel(width: int, height: int, left: int = 40, right: int = 12, top: int = 28, bottom: int = 38) -> tuple[Any, Any]:
