@@ -18,7 +18,7 @@ from callbacks.gather import GatheringCallback
 from callbacks.mistakes import write_mistakes
 from callbacks.phases import PhaseCallback, numel
 from classification import scores
-from classification.metrics import calibration_error
+from classification.metrics import PROBABILITY_SCORES, probability_scores
 
 
 class TestReport(GatheringCallback):
@@ -68,7 +68,7 @@ class TestReport(GatheringCallback):
             "parameters": numel(classifier.network.parameters()),
             "trainable_parameters": numel(learning),
             "phases": phases[0] if phases else [],  # up to the epoch of the checkpoint
-            "test": {**total.summary(), "ece": calibration_error(probabilities, labels), "images": evaluated},
+            "test": {**total.summary(), **probability_scores(probabilities, labels), "images": evaluated},
             "clean": {"rule": data.leak_rule, **clean},
             "per_class": per_class,
             "confusion_matrix": total.confusion_matrix,
@@ -121,8 +121,8 @@ def clean_scores(labels: Tensor, probabilities: Tensor) -> dict[str, Any]:
     summary: dict[str, Any] = scores(torch.tensor(torch.nan), matrix).summary()
     del summary["loss"]
     if not len(labels):
-        return {**dict.fromkeys([*summary, "ece"]), "images": 0}
-    return {**summary, "ece": calibration_error(probabilities, labels), "images": len(labels)}
+        return {**dict.fromkeys([*summary, *PROBABILITY_SCORES]), "images": 0}
+    return {**summary, **probability_scores(probabilities, labels), "images": len(labels)}
 
 
 def _print_table(total: Any, rows: Sequence[tuple[Any, ...]]) -> None:
