@@ -187,7 +187,7 @@ def mistakes(arm: ArmRuns) -> Mistakes | None:
 
 
 def _webp(uri: str) -> str:
-    """The same picture in about a fifth of the bytes: the pictures of six arms are most of the page."""
+    """Encode a picture in about a fifth of its bytes: the pictures of six arms are most of the page."""
     from PIL import Image
 
     image = Image.open(io.BytesIO(base64.b64decode(uri.partition(",")[2]))).convert("RGB")

@@ -89,14 +89,13 @@ class Comparison:
     @cached_property
     def pairs(self) -> list[Pair]:
         """All pairs of arms with a run in common; differences are those of the first arm minus the second."""
-        arms, contrasts = [], []
+        contrasts = {}
         for a, b in itertools.combinations(self.arms, 2):
             if self.common([a, b]):
-                arms.append((a, b))
-                contrasts.append(self.contrast({a: 1.0, b: -1.0}))
+                contrasts[a, b] = self.contrast({a: 1.0, b: -1.0})
             else:
                 print(f"not compared, for want of a common seed and fold: {a} and {b}")
-        corrected = statistics.holm([contrast.p for contrast in contrasts])
+        corrected = statistics.holm([contrast.p for contrast in contrasts.values()])
         return [
             Pair(
                 **dict(contrast),
@@ -106,7 +105,7 @@ class Comparison:
                 p_holm=p_holm,
                 distinguishable=p_holm < statistics.LEVEL,
             )
-            for (a, b), contrast, p_holm in zip(arms, contrasts, corrected, strict=True)
+            for ((a, b), contrast), p_holm in zip(contrasts.items(), corrected, strict=True)
         ]
 
     def _accuracy(self, a: str, b: str) -> AccuracyTest:
