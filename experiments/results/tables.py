@@ -52,7 +52,8 @@ def score_column(header: str, score: Callable[[ArmResult], Interval | None]) -> 
     return Column(header, text=lambda arm: _mean(score(arm)), scores=lambda arm: _whole(score(arm)))
 
 
-# A column stands here and nowhere else; every table shows its columns in this order.
+# A column stands here and nowhere else; every table shows its columns in this order. Accuracy stands here twice because
+# Markdown begins with it and the page with macro-F1.
 COLUMNS: list[Column] = [
     Column("arm", text=lambda arm: arm.strategy),
     Column("accuracy", text=lambda arm: _mean(arm.accuracy)),
@@ -83,7 +84,7 @@ COLUMNS: list[Column] = [
 
 
 def columns(table: Literal["text", "scores", "cost"]) -> dict[str, Cell]:
-    """Cells of a table by header, in order."""
+    """Functions that make the cells of a table, by header, in order."""
     return {column.header: cell for column in COLUMNS if (cell := getattr(column, table))}
 
 
