@@ -23,7 +23,7 @@ from callbacks.phases import PhaseCallback, numel
 from callbacks.trainers import image_data
 from callbacks.wandb_scores import log_scores
 from classification import Classifier, Scores, scores
-from classification.metrics import calibration_error, confusion_matrix
+from classification.metrics import PROBABILITY_SCORES, confusion_matrix, probability_scores
 
 
 class TestReport(GatheringCallback):
@@ -73,7 +73,7 @@ class TestReport(GatheringCallback):
             "parameters": numel(classifier.network.parameters()),
             "trainable_parameters": numel(learning),
             "phases": _history(trainer),
-            "test": {**total.summary(), "ece": calibration_error(probabilities, labels), "images": evaluated},
+            "test": {**total.summary(), **probability_scores(probabilities, labels), "images": evaluated},
             "clean": {"rule": data.leak_rule, **clean},
             "per_class": {
                 name: {"precision": precision, "recall": recall, "f1": f1, "support": support}
@@ -129,8 +129,8 @@ def clean_scores(labels: Tensor, probabilities: Tensor) -> dict[str, Any]:
     summary: dict[str, Any] = scores(torch.tensor(torch.nan), matrix).summary()
     del summary["loss"]
     if not len(labels):
-        return {**dict.fromkeys([*summary, "ece"]), "images": 0}
-    return {**summary, "ece": calibration_error(probabilities, labels), "images": len(labels)}
+        return {**dict.fromkeys([*summary, *PROBABILITY_SCORES]), "images": 0}
+    return {**summary, **probability_scores(probabilities, labels), "images": len(labels)}
 
 
 def _history(trainer: L.Trainer) -> list[dict[str, Any]]:

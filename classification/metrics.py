@@ -1,6 +1,6 @@
 """One confusion matrix a split is the single source of every score."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -99,6 +99,20 @@ def calibration_error(probabilities: Tensor, labels: Tensor) -> float:
     from torchmetrics.functional.classification import multiclass_calibration_error
 
     return multiclass_calibration_error(probabilities, labels, probabilities.shape[1], n_bins=15, norm="l1").item()
+
+
+# A test records each of these under its name; results/<study>.json has it, and a column of results/tables.py shows it.
+PROBABILITY_SCORES: Mapping[str, Callable[[Tensor, Tensor], float]] = {"ece": calibration_error}
+
+
+def probability_scores(probabilities: Tensor, labels: Tensor) -> dict[str, float]:
+    """Compute by name the scores that need more than a confusion matrix.
+
+    Args:
+        probabilities: Predicted probabilities `[N, num_classes]`.
+        labels: True classes `[N]`.
+    """
+    return {name: score(probabilities, labels) for name, score in PROBABILITY_SCORES.items()}
 
 
 class SplitMetrics(Metric):

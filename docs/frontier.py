@@ -1,6 +1,5 @@
 """Draws docs/frontier.png, the first picture of README.md, from results/fer.json: `python docs/frontier.py`."""
 
-import json
 import re
 from pathlib import Path
 from typing import Any
@@ -8,7 +7,9 @@ from typing import Any
 import matplotlib
 from matplotlib.colors import to_hex, to_rgba_array
 
-from experiments.report import charts, svg
+from experiments.report import svg
+from experiments.report.frontier import Point, frontier_figure
+from experiments.results.records import load
 
 FOLDER = Path(__file__).parent
 RESULTS = FOLDER.parent / "results" / "fer.json"
@@ -35,19 +36,12 @@ def recolour(artist: Any, colours: dict[str, str]) -> None:
 
 def main(out: Path = FOLDER / "frontier.png") -> None:
     """Draw the arms of FER2013 with the chart of the report, and write the picture."""
-    arms = json.loads(RESULTS.read_text())["arms"]
     points = [
-        {
-            "name": arm["strategy"],
-            "index": index,
-            "cost": (arm["cost"]["forward_flops"] + arm["cost"]["backward_flops"]) / 1e12,
-            "f1": arm["f1_macro"]["mean"],
-            "ci95": arm["f1_macro"]["ci95"],
-        }
-        for index, arm in enumerate(arms)
+        Point(arm.strategy, index, (arm.operations or 0.0) / 1e12, arm.f1_macro)
+        for index, arm in enumerate(load(RESULTS).arms)
     ]
     with matplotlib.rc_context(svg.STYLE):
-        figure = charts.frontier_figure(points, "training operations of a run, TFLOPs", WIDTH)
+        figure = frontier_figure(points, "training operations of a run, TFLOPs", WIDTH)
         colours = palette()
         for artist in figure.findobj():
             recolour(artist, colours)

@@ -1,7 +1,7 @@
-"""One self-contained page of everything that the finished runs say: `make report`.
+"""One self-contained page with everything that the finished runs say: `make report`.
 
-It reads results/<study>.json, which `experiments.results` writes from the runs and which is written anew where a run is
-newer, and the run folders themselves. Nothing is loaded from anywhere when the page is read.
+It reads the run folders and results/<study>.json, which `experiments.results` writes from the runs and which is written
+anew if a run is newer. Nothing is loaded from anywhere when the page is read.
 """
 
 import argparse
@@ -11,6 +11,7 @@ from pathlib import Path
 
 from basics.files import write_file
 from experiments.report.page import build
+from experiments.runs import RunFolder
 
 
 def main(arguments: Sequence[str] | None = None) -> None:
@@ -35,10 +36,9 @@ def refresh(root: Path, results: Path) -> None:
         SystemExit: The runs of a study cannot be compared; one line says why.
     """
     tested: dict[str, float] = {}
-    for path in root.glob("*/*/seed*/metrics.json"):
-        if (path.parent / "test.npz").is_file():
-            study = path.parts[-4]
-            tested[study] = max(tested.get(study, 0.0), path.stat().st_mtime)
+    for run in RunFolder.find(root):
+        if run.scores.is_file() and run.answers.is_file():
+            tested[run.study] = max(tested.get(run.study, 0.0), run.scores.stat().st_mtime)
     for study, when in sorted(tested.items()):
         path = results / f"{study}.json"
         if not path.is_file() or path.stat().st_mtime < when:

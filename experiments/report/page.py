@@ -1,32 +1,101 @@
 """The page: results/<study>.json and the run folders, through the template. Nothing is loaded when it is read."""
 
 import itertools
-import json
 from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from basics.errors import stop
-from experiments.results.tables import clean_rule
+from experiments import numbers
+from experiments.report.data import ArmRuns, Mistakes, PhaseRow
+from experiments.results.records import StudyResults, load_all
+from experiments.results.tables import clean_rule, columns
+from experiments.runs import RunFolder
 
 TEMPLATE = "report.html.j2"
 SAID_ONCE = ("backbone", "weights", "git_commit", "versions", "data_fingerprint")
 
 
+@dataclass(frozen=True)
+class Confusion:
+    """Confusion matrices of the arms.
+
+    Attributes:
+        classes: Names of the classes.
+        arms: The arms that have runs.
+        shares: By arm, percent of each true class.
+        counts: By arm, the images.
+        first: Arm from which the difference is taken at first: the best.
+        second: Arm that is subtracted at first: the worst.
+        difference: Shares of the first minus those of the second.
+    """
+
+    classes: Sequence[str]
+    arms: Sequence[ArmRuns]
+    shares: Mapping[str, list[list[float]]]
+    counts: Mapping[str, list[list[int]]]
+    first: str
+    second: str
+    difference: list[list[float]]
+
+
+@dataclass(frozen=True)
+class Origin:
+    """Origin of the numbers.
+
+    Attributes:
+        same: Entries of metrics.json that all runs share.
+        own: Names of the entries in which runs differ.
+        runs: Arm, folder and metrics.json of every run.
+        configs: Arm, path and text of config.yaml of the first run of each arm.
+        trials: Arms whose learning rate was chosen by trials.
+    """
+
+    same: Mapping[str, Any]
+    own: Sequence[str]
+    runs: Sequence[tuple[ArmRuns, RunFolder, Mapping[str, Any]]]
+    configs: Sequence[tuple[ArmRuns, Path, str]]
+    trials: Sequence[ArmRuns]
+
+
+@dataclass(frozen=True)
+class StudyView:
+    """Everything that the template shows of one study; figures are SVG text."""
+
+    results: StudyResults
+    arms: Sequence[ArmRuns]
+    best: str
+    tied: set[str]
+    headline: Sequence[str]
+    clean: str
+    frontiers: Sequence[str]
+    curves: Sequence[str]
+    confusion: Confusion | None
+    class_panels: Sequence[str]
+    mistakes: Sequence[tuple[ArmRuns, Mistakes]]
+    reliabilities: Sequence[str]
+    stages: Sequence[str]
+    diagnostics: Sequence[str]
+    phase_rows: Sequence[tuple[ArmRuns, Sequence[PhaseRow]]]
+    origin: Origin
+
+
 def build(root: Path, results: Path) -> tuple[str, int]:
-    """The page of all studies in `results`, and the number of runs in it.
+    """Make the page of all studies in `results`.
+
+    Returns:
+        The page, and the number of runs in it.
 
     Raises:
-        SystemExit: There is no study; one line says what to do.
+        SystemExit: There is no study, or a file of results is damaged; one line says what to do.
     """
     import jinja2
     import matplotlib
 
-    from experiments.report import charts, svg, words
+    from experiments.report import charts, svg
 
-    files = [json.loads(path.read_text()) for path in sorted(results.glob("*.json"))]
-    found = [content for content in files if isinstance(content, dict) and content.get("arms")]
-    found.sort(key=lambda content: len(content["arms"]) == 1)  # what compares nothing comes last
+    found = sorted(load_all(results), key=lambda study: len(study.arms) == 1)  # a study without a comparison is last
     if not found:
         stop(f"no runs with metrics.json and test.npz in {root}, no results in {results}: `make table-fer` makes both")
     with matplotlib.rc_context(svg.STYLE):
@@ -38,87 +107,85 @@ def build(root: Path, results: Path) -> tuple[str, int]:
         lstrip_blocks=True,
         undefined=jinja2.StrictUndefined,
     )
-    filters = ("score", "signed", "probability", "number", "flops", "duration", "plain", "flops_of", "interval")
-    environment.filters |= {name: getattr(words, name) for name in filters}
+    environment.filters |= {"signed": numbers.signed, "probability": numbers.probability}
     dashes = ["none" if dash == "-" else " ".join(f"{2 * length:g}" for length in dash[1]) for dash in charts.DASHES]
-    page = environment.get_template(TEMPLATE).render(studies=studies, glyphs=svg.GLYPHS, dashes=dashes)
-    return page, sum(len(arm["runs"]) for content in found for arm in content["arms"])
+    page = environment.get_template(TEMPLATE).render(
+        studies=studies, glyphs=svg.GLYPHS, dashes=dashes, scores=columns("scores"), costs=columns("cost")
+    )
+    return page, sum(len(arm.runs) for content in found for arm in content.arms)
 
 
-def study_view(results: Mapping[str, Any], root: Path) -> dict[str, Any]:
-    """All that the template shows of one study."""
+def study_view(results: StudyResults, root: Path) -> StudyView:
+    """Gather everything that the template shows of one study."""
     from experiments.report import data, figures, words
 
     arms = data.read_arms(results, root)
-    there = [arm for arm in arms if arm.records]
     stages = data.stages_of(arms)
-    ranked = sorted(results["arms"], key=lambda arm: -arm["f1_macro"]["mean"])
-    return {
-        "name": results["study"],
-        "results": results,
-        "arms": arms,
-        "count": sum(arm.count for arm in arms),
-        "clean": clean_rule(results),
-        "best": ranked[0]["strategy"],
-        "tied": _tied(results, ranked[0]["strategy"]),
-        "headline": words.headline(results),
-        "frontiers": figures.frontiers(arms),
-        "curves": figures.curves(arms),
-        "confusion": _confusion(there, [arm["strategy"] for arm in ranked]),
-        "class_panels": figures.class_panels(results, arms),
-        "mistakes": [(arm, shown) for arm in arms if (shown := data.mistakes(arm))],
-        "reliabilities": figures.reliabilities(arms),
-        "stages": stages,
-        "diagnostics": figures.diagnostics(arms),
-        "phase_rows": [(arm, rows) for arm in arms if (rows := data.phase_rows(arm, stages))],
-        "made": _made(arms),
-    }
+    ranked = [arm.strategy for arm in sorted(results.arms, key=lambda arm: -arm.f1_macro.mean)]
+    return StudyView(
+        results=results,
+        arms=arms,
+        best=ranked[0],
+        tied=_tied(results, ranked[0]),
+        headline=words.headline(results),
+        clean=clean_rule(results),
+        frontiers=figures.frontiers(arms),
+        curves=figures.curves(arms),
+        confusion=_confusion([arm for arm in arms if arm.records], ranked),
+        class_panels=figures.class_panels(arms),
+        mistakes=[(arm, shown) for arm in arms if (shown := data.mistakes(arm))],
+        reliabilities=figures.reliabilities(arms),
+        stages=stages,
+        diagnostics=figures.diagnostics(arms),
+        phase_rows=[(arm, rows) for arm in arms if (rows := data.phase_rows(arm, stages))],
+        origin=_origin(arms),
+    )
 
 
-def _tied(results: Mapping[str, Any], best: str) -> set[str]:
+def _tied(results: StudyResults, best: str) -> set[str]:
     """The arms that cannot be told apart from the best one."""
-    pairs = [pair for pair in results["pairs"] if best in (pair["a"], pair["b"]) and not pair["distinguishable"]]
-    return {name for pair in pairs for name in (pair["a"], pair["b"])} - {best}
+    pairs = [pair for pair in results.pairs if best in (pair.a, pair.b) and not pair.distinguishable]
+    return {name for pair in pairs for name in (pair.a, pair.b)} - {best}
 
 
-def _confusion(arms: Sequence[Any], ranked: Sequence[str]) -> dict[str, Any] | None:
-    """Shares of each true class in percent, by arm; the two arms that the difference is of at first."""
+def _confusion(arms: Sequence[ArmRuns], ranked: Sequence[str]) -> Confusion | None:
+    """Confusion matrices of arms that have runs; None if there is no such arm."""
     import numpy as np
 
     from experiments.report.data import confusion
 
     if not arms:
         return None
-    shares, counts = {}, {}
-    for arm in arms:
-        matrix = confusion(arm)
-        counts[arm.name] = matrix.tolist()
-        shares[arm.name] = np.round(100 * matrix / np.maximum(1, matrix.sum(1, keepdims=True)), 1).tolist()
-    order = [name for name in ranked if name in shares]
-    return {
-        "classes": arms[0].records[0].get("class_names") or list(arms[0].records[0]["per_class"]),
-        "arms": [(arm, shares[arm.name], counts[arm.name]) for arm in arms],
-        "shares": shares,
-        "first": order[0],
-        "second": order[-1],
-        "difference": (np.array(shares[order[0]]) - np.array(shares[order[-1]])).tolist(),
+    matrices = {arm.name: confusion(arm) for arm in arms}
+    shares = {
+        name: np.round(100 * matrix / np.maximum(1, matrix.sum(1, keepdims=True)), 1)
+        for name, matrix in matrices.items()
     }
+    order = [name for name in ranked if name in shares]
+    record = arms[0].records[0]
+    return Confusion(
+        classes=record.get("class_names") or list(record["per_class"]),
+        arms=arms,
+        shares={name: share.tolist() for name, share in shares.items()},
+        counts={name: matrix.tolist() for name, matrix in matrices.items()},
+        first=order[0],
+        second=order[-1],
+        difference=(shares[order[0]] - shares[order[-1]]).tolist(),
+    )
 
 
-def _made(arms: Sequence[Any]) -> dict[str, Any]:
-    """How each number was made: what all runs share, and what each has of its own."""
+def _origin(arms: Sequence[ArmRuns]) -> Origin:
+    """Find what all runs share, and what each has of its own."""
     records = [record for arm in arms for record in arm.records]
     same = {key: records[0].get(key) for key in SAID_ONCE if records and _one_value(records, key)}
-    runs = [
-        {"arm": arm, "folder": folder, "record": record, "lr": arm.result.get("lr")}
-        for arm in arms
-        for folder, record in zip(arm.folders, arm.records, strict=True)
-    ]
-    paths = [(arm, folder / "config.yaml") for arm in arms for folder in arm.folders[:1]]
-    configs = [(arm, path, path.read_text()) for arm, path in paths if path.is_file()]
-    own = [key for key in SAID_ONCE if key not in same and key != "versions"]
-    trials = [arm for arm in arms if arm.result.get("lr_trials")]
-    return {"same": same, "own": own, "runs": runs, "configs": configs, "trials": trials}
+    firsts = [(arm, run) for arm in arms for run in arm.folders[:1]]
+    return Origin(
+        same=same,
+        own=[key for key in SAID_ONCE if key not in same and key != "versions"],
+        runs=[(arm, *both) for arm in arms for both in zip(arm.folders, arm.records, strict=True)],
+        configs=[(arm, run.config, run.config.read_text()) for arm, run in firsts if run.config.is_file()],
+        trials=[arm for arm in arms if arm.result.lr_trials],
+    )
 
 
 def _one_value(records: Sequence[Mapping[str, Any]], key: str) -> bool:

@@ -1,4 +1,4 @@
-"""How a figure gets into a page: panels of a fixed size, and their SVG in the page's own colours and font.
+"""Puts a figure into a page: panels of a fixed size, and their SVG in the page's own colours and font.
 
 A panel is drawn in a few marker colours; `to_svg` turns these into the page's CSS colours (`currentColor`,
 `var(--arm-2)`), so that one figure serves a light page and a dark one.
@@ -9,6 +9,8 @@ import io
 import re
 from itertools import count
 from typing import Any
+
+from experiments.results.records import Interval
 
 INK, MUTED, RULE = "#010101", "#020202", "#030303"
 MARKERS, GLYPHS = "osD^vPXh", "●■◆▲▼✚✖⬢"  # an arm has one shape everywhere, for those who do not see its colour
@@ -40,17 +42,28 @@ _numbers = count()  # ids of matplotlib's SVGs are those of every other one: eac
 
 
 def arm_colour(index: int) -> str:
-    """The marker of an arm's colour."""
+    """Colour in a figure that stands for an arm's colour of the page."""
     return f"#0a00{index % len(MARKERS):02x}"
 
 
 def stage_colour(index: int) -> str:
-    """The marker of a stage's colour."""
+    """Colour in a figure that stands for a stage's colour of the page."""
     return f"#0b00{index % len(MARKERS):02x}"
 
 
+def mark(index: int) -> dict[str, Any]:
+    """Colour and marker of an arm, as options of matplotlib."""
+    return {"color": arm_colour(index), "marker": MARKERS[index % len(MARKERS)]}
+
+
+def error_bar(score: Interval) -> list[list[float]]:
+    """Lengths of the bar below and above a mean `[2, 1]`."""
+    low, high = score.ci95 or (score.mean, score.mean)
+    return [[score.mean - low], [high - score.mean]]
+
+
 def panel(width: int, height: int, left: int = 40, right: int = 12, top: int = 28, bottom: int = 38) -> tuple[Any, Any]:
-    """A figure of so many CSS pixels and its axes; margins are given: a layout engine takes longer than all else."""
+    """Make a figure and its axes. Sizes are CSS pixels; a layout engine for the margins takes longer than all else."""
     from matplotlib.figure import Figure
 
     figure = Figure((width / 72, height / 72), dpi=72)
@@ -59,7 +72,7 @@ def panel(width: int, height: int, left: int = 40, right: int = 12, top: int = 2
 
 
 def plain_ticks(axes: Any, axis: str = "both") -> None:
-    """1,000 and 0.25, not 10^3 and 0.250."""
+    """Write ticks as 1,000 and 0.25, not as 10^3 and 0.250."""
     from matplotlib.ticker import FuncFormatter, LogLocator, NullFormatter
 
     for name in ("x", "y") if axis == "both" else (axis,):
@@ -72,7 +85,12 @@ def plain_ticks(axes: Any, axis: str = "both") -> None:
 
 
 def to_svg(figure: Any, says: str) -> str:
-    """The figure to set into HTML; `says` is for who cannot see it."""
+    """Write a figure as SVG to set into HTML.
+
+    Args:
+        figure: A figure of matplotlib in the colours of this module.
+        says: The finding, for readers who cannot see the figure.
+    """
     import matplotlib
 
     text = io.StringIO()

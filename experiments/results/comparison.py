@@ -11,18 +11,19 @@ from numpy.typing import NDArray
 
 from experiments.results import statistics
 from experiments.results.finished_runs import FinishedRun, by_arm
+from experiments.results.records import AccuracyTest, Contrast, Pair
 
 Array = NDArray[Any]
 
 
 @dataclass(frozen=True, eq=False)
 class Comparison:
-    """Comparable runs of one study, and what their test images say.
+    """Comparable runs of one study, and their answers to the test images.
 
     Args:
-        runs: As `finished_runs.read_runs` gives them.
+        runs: Runs as `finished_runs.read_runs` gives them.
         classes: Names of the C classes.
-        resamples: R, of the test images of each fold.
+        resamples: Number of resamples R of the test images of each fold.
     """
 
     runs: Sequence[FinishedRun]
@@ -37,12 +38,12 @@ class Comparison:
     @cached_property
     def folds(self) -> dict[int, list[FinishedRun]]:
         """By fold, the runs that share its test set."""
-        folds = sorted({run.fold for run in self.runs})
-        return {fold: [run for run in self.runs if run.fold == fold] for fold in folds}
+        folds = sorted({run.folder.fold for run in self.runs})
+        return {fold: [run for run in self.runs if run.folder.fold == fold] for fold in folds}
 
     @cached_property
     def support(self) -> Array:
-        """Test images of every class over all folds `[C]`."""
+        """Number of test images of every class over all folds `[C]`."""
         labels = np.concatenate([runs[0].labels for runs in self.folds.values()])
         return np.bincount(labels, minlength=len(self.classes))
 
@@ -65,21 +66,18 @@ class Comparison:
         """Seeds and folds of which all these arms have a run."""
         return sorted(set.intersection(*(set(self.arms.get(name, ())) for name in names)))
 
-    def contrast(self, weights: Mapping[str, Array | float]) -> dict[str, Any]:
-        """Test whether a weighted sum of F1 over arms and classes is 0.
+    def contrast(self, weights: Mapping[str, Array | float]) -> Contrast:
+        """Test the hypothesis that a weighted sum of F1 over arms and classes is 0.
 
         Args:
-            weights: By arm, a weight of each class `[C]`, or of macro-F1. The arms have runs in common.
-
-        Returns:
-            What `statistics.compare` gives.
+            weights: By arm, a weight of each class `[C]`, or one of macro-F1. The arms have runs in common.
         """
         keys = self.common(list(weights))
-        share = {
-            name: np.broadcast_to(np.divide(w, 1 if np.ndim(w) else len(self.classes)), len(self.classes))
-            for name, w in weights.items()
+        by_class = {
+            name: np.broadcast_to(np.divide(weight, 1 if np.ndim(weight) else len(self.classes)), len(self.classes))
+            for name, weight in weights.items()
         }
-        pairs = [[(self.arms[name][key], share[name]) for name in weights] for key in keys]
+        pairs = [[(self.arms[name][key], by_class[name]) for name in weights] for key in keys]
         by_run = [float(sum(self.f1[run] @ weight for run, weight in parts)) for parts in pairs]
         drawn = sum(self.resampled[run] @ weight for parts in pairs for run, weight in parts)
         return statistics.compare(by_run, np.asarray(drawn) / len(keys))
@@ -89,36 +87,47 @@ class Comparison:
         return float(np.mean([self.f1[run].mean() for run in self.arms[name].values()]))
 
     @cached_property
-    def pairs(self) -> list[dict[str, Any]]:
-        """All pairs of arms with a run in common, macro-F1 of the first minus that of the second."""
-        found = []
+    def pairs(self) -> list[Pair]:
+        """All pairs of arms with a run in common; differences are those of the first arm minus the second."""
+        contrasts = {}
         for a, b in itertools.combinations(self.arms, 2):
-            keys = self.common([a, b])
-            if not keys:
+            if self.common([a, b]):
+                contrasts[a, b] = self.contrast({a: 1.0, b: -1.0})
+            else:
                 print(f"not compared, for want of a common seed and fold: {a} and {b}")
-                continue
-            both = [(self.arms[a][key], self.arms[b][key]) for key in keys]
-            exact = statistics.combined_p([statistics.mcnemar(one.right, other.right) for one, other in both])
-            gain = float(np.mean([one.right.mean() - other.right.mean() for one, other in both]))
-            found.append(
-                {"a": a, "b": b, **self.contrast({a: 1.0, b: -1.0}), "accuracy": {"difference": gain, "p": exact}}
+        corrected = statistics.holm([contrast.p for contrast in contrasts.values()])
+        return [
+            Pair(
+                **dict(contrast),
+                a=a,
+                b=b,
+                accuracy=self._accuracy(a, b),
+                p_holm=p_holm,
+                distinguishable=p_holm < statistics.LEVEL,
             )
-        for pair, p_holm in zip(found, statistics.holm([pair["p"] for pair in found]), strict=True):
-            pair |= {"p_holm": p_holm, "distinguishable": p_holm < statistics.LEVEL}
-        return found
+            for ((a, b), contrast), p_holm in zip(contrasts.items(), corrected, strict=True)
+        ]
 
-    def pair(self, a: str, b: str) -> dict[str, Any] | None:
-        """The pair of two arms, turned so that its difference is `a` minus `b`."""
+    def _accuracy(self, a: str, b: str) -> AccuracyTest:
+        both = [(self.arms[a][key], self.arms[b][key]) for key in self.common([a, b])]
+        return AccuracyTest(
+            difference=float(np.mean([one.right.mean() - other.right.mean() for one, other in both])),
+            p=statistics.combined_p([statistics.mcnemar(one.right, other.right) for one, other in both]),
+        )
+
+    def pair(self, a: str, b: str) -> Pair | None:
+        """The pair of two arms, turned so that its difference is `a` minus `b`; its other tests are not turned."""
         for pair in self.pairs:
-            if (pair["a"], pair["b"]) == (a, b):
+            if (pair.a, pair.b) == (a, b):
                 return pair
-            if (pair["a"], pair["b"]) == (b, a):
-                low, high = pair["ci95"]
-                return pair | {"a": a, "b": b, "difference": -pair["difference"], "ci95": [-high, -low]}
+            if (pair.a, pair.b) == (b, a):
+                low, high = pair.ci95
+                turned = {"a": a, "b": b, "difference": -pair.difference, "ci95": (-high, -low)}
+                return pair.model_copy(update=turned)
         return None
 
     @cached_property
     def letters(self) -> Mapping[str, str]:
         """By arm, its letters: arms that share one are not distinguishable. The best arm has an a."""
-        apart = [(pair["a"], pair["b"]) for pair in self.pairs if pair["distinguishable"]]
+        apart = [(pair.a, pair.b) for pair in self.pairs if pair.distinguishable]
         return statistics.letters(sorted(self.arms, key=lambda name: -self.macro(name)), apart)

@@ -1,4 +1,4 @@
-"""What the original study says, checked on the runs of a study.
+"""Statements of the original study, checked on the runs of a study.
 
 A verdict is supported, refuted, open (not distinguishable) or open (not tested). As between arms, a verdict other than
 open excludes both sources of chance: test images and seeds. The evidence has the numbers that decide.
@@ -6,53 +6,52 @@ open excludes both sources of chance: test images and seeds. The evidence has th
 
 import itertools
 from collections.abc import Callable, Mapping, Sequence
-from typing import Any
+from typing import Final
 
 import numpy as np
 
-from experiments.report.words import signed
+from experiments.numbers import p_value, signed
 from experiments.results import statistics
 from experiments.results.comparison import Comparison
+from experiments.results.records import Answer, Contrast, Verdict
 from experiments.studies import study_of
 
-Answer = tuple[str, str]  # verdict and evidence
+Finding = tuple[Answer, str]  # answer and evidence
 
-SUPPORTED, REFUTED = "supported", "refuted"
-OPEN, UNTESTED = "open (not distinguishable)", "open (not tested)"
+SUPPORTED: Final = "supported"
+REFUTED: Final = "refuted"
+OPEN: Final = "open (not distinguishable)"
+UNTESTED: Final = "open (not tested)"
 
 
-def check(study: str, found: Comparison) -> list[dict[str, str]]:
-    """Check every statement about a study.
-
-    Returns:
-        `{"statement", "verdict", "evidence"}` of each.
-    """
-    checked = []
+def verdicts(study: str, found: Comparison) -> list[Verdict]:
+    """Answer every statement about a study."""
+    answered = []
     for statement in study_of(study).statements:
-        verdict, evidence = QUESTIONS[statement.question](found, **statement.arguments)
-        checked.append({"statement": statement.text, "verdict": verdict, "evidence": evidence})
-    return checked
+        answer, evidence = QUESTIONS[statement.question](found, **statement.arguments)
+        answered.append(Verdict(statement=statement.text, verdict=answer, evidence=evidence))
+    return answered
 
 
-def ordered(found: Comparison, arms: Sequence[str]) -> Answer:
-    """Whether macro-F1 grows from arm to arm; supported where every step is distinguishable."""
+def ordered(found: Comparison, arms: Sequence[str]) -> Finding:
+    """Does macro-F1 grow from arm to arm? Supported if every step is distinguishable."""
     if missing := _missing(found, arms):
         return missing
     steps = [found.pair(high, low) for low, high in itertools.pairwise(arms)]
     known = [step for step in steps if step]
-    signs = [bool(step["distinguishable"]) * np.sign(step["difference"]) for step in known]
+    signs = [float(np.sign(step.difference)) if step.distinguishable else 0.0 for step in known]
     scores = ", ".join(f"{name} {found.macro(name):.3f}" for name in arms)
-    gains = "; ".join(f"{step['a']} − {step['b']} {_interval(step)}, Holm's {_p(step['p_holm'])}" for step in known)
+    gains = "; ".join(f"{step.a} − {step.b} {_interval(step)}, Holm's {p_value(step.p_holm)}" for step in known)
     return _all(signs), f"macro-F1 {scores}; {gains}"
 
 
-def most_of_the_gain(found: Comparison, low: str, middle: str, high: str) -> Answer:
-    """Whether (middle - low) is more than half of (high - low) in macro-F1."""
+def most_of_the_gain(found: Comparison, low: str, middle: str, high: str) -> Finding:
+    """Is (middle - low) more than half of (high - low) in macro-F1?"""
     if missing := _missing(found, (low, middle, high)):
         return missing
     whole = found.pair(high, low)
     assert whole is not None
-    if not (whole["distinguishable"] and whole["difference"] > 0):
+    if not (whole.distinguishable and whole.difference > 0):
         return OPEN, f"{high} − {low} {_interval(whole)}: there is no gain to share"
     excess = found.contrast({middle: 1.0, low: -0.5, high: -0.5})
     keys = found.common([low, middle, high])
@@ -64,11 +63,11 @@ def most_of_the_gain(found: Comparison, low: str, middle: str, high: str) -> Ans
     share = (scores[middle] - scores[low]) / (scores[high] - scores[low])
     limits = statistics.percentiles((drawn[middle] - drawn[low]) / (drawn[high] - drawn[low]))
     says = f"{middle} has {share:.0%} [{limits[0]:.0%}, {limits[1]:.0%}] of the gain of {_interval(whole)}"
-    return _verdict(excess), f"{says}; more or less than half: {_p(excess['p'])}"
+    return _verdict(excess), f"{says}; more or less than half: {p_value(excess.p)}"
 
 
-def helps_most(found: Comparison, low: str, high: str, favoured: str | None = None) -> Answer:
-    """Whether F1 gains more, from one arm to another, in rare classes (or in one class) than in the others."""
+def helps_most(found: Comparison, low: str, high: str, favoured: str | None = None) -> Finding:
+    """Does F1 gain more, from one arm to another, in rare classes (or in one class) than in the others?"""
     if missing := _missing(found, (low, high)):
         return missing
     if favoured is not None and favoured not in found.classes:
@@ -78,17 +77,18 @@ def helps_most(found: Comparison, low: str, high: str, favoured: str | None = No
         chosen = found.support < np.median(found.support)
     if not chosen.any():
         return UNTESTED, "all classes are equally frequent"
-    inside, outside = chosen / chosen.sum(), ~chosen / (~chosen).sum()
+    inside = chosen / chosen.sum()
+    outside = ~chosen / (~chosen).sum()
     gap, rare, rest = (found.contrast({high: part, low: -part}) for part in (inside - outside, inside, outside))
     names = ", ".join(name for name, is_chosen in zip(found.classes, chosen, strict=True) if is_chosen)
     return _verdict(gap), (
         f"F1 of {high} − {low}: {_interval(rare)} in {names}, {_interval(rest)} in the others; "
-        f"difference {_interval(gap)}, {_p(gap['p'])}"
+        f"difference {_interval(gap)}, {p_value(gap.p)}"
     )
 
 
-def hardest(found: Comparison, name: str) -> Answer:
-    """Whether a class has the lowest F1, as the mean of all arms; it is compared with the nearest other class."""
+def hardest(found: Comparison, name: str) -> Finding:
+    """Does a class have the lowest F1, as the mean of all arms? It is compared with the nearest other class."""
     if name not in found.classes:
         return UNTESTED, f"there is no class {name}"
     arms = list(found.arms)
@@ -99,16 +99,17 @@ def hardest(found: Comparison, name: str) -> Answer:
     others = np.where(np.arange(len(scores)) == index, np.inf, scores)
     rival = int(others.argmin())
     weights = np.zeros(len(scores))
-    weights[rival], weights[index] = 1 / len(arms), -1 / len(arms)
+    weights[rival] = 1 / len(arms)
+    weights[index] = -1 / len(arms)
     gap = found.contrast(dict.fromkeys(arms, weights))
     return _verdict(gap), (
         f"F1, mean of all arms: {name} {scores[index]:.3f}, lowest of the others {found.classes[rival]} "
-        f"{scores[rival]:.3f}; difference {_interval(gap)}, {_p(gap['p'])}"
+        f"{scores[rival]:.3f}; difference {_interval(gap)}, {p_value(gap.p)}"
     )
 
 
-def confused(found: Comparison, first: str, second: str) -> Answer:
-    """Whether each of two classes is the most frequent wrong answer to images of the other, over all runs."""
+def confused(found: Comparison, first: str, second: str) -> Finding:
+    """Is each of two classes the most frequent wrong answer to images of the other, over all runs?"""
     if not {first, second} <= set(found.classes):
         return UNTESTED, f"there are no classes {first} and {second}"
     answers = [_mistaken(found, true, answer) for true, answer in ((first, second), (second, first))]
@@ -116,9 +117,14 @@ def confused(found: Comparison, first: str, second: str) -> Answer:
 
 
 def _mistaken(found: Comparison, true: str, answer: str) -> tuple[float, str]:
-    """Whether a class is mostly taken for another one (1), for a third one (-1), or either (0)."""
+    """Find the most frequent wrong answer to images of a class: 1 if it is `answer`, -1 if another, 0 if either may be.
+
+    Returns:
+        The sign, and the numbers that decide.
+    """
     classes = list(found.classes)
-    row, column = classes.index(true), classes.index(answer)
+    row = classes.index(true)
+    column = classes.index(answer)
     counts = np.array([np.bincount(run.predicted[run.labels == row], minlength=len(classes)) for run in found.runs])
     others = counts.sum(0)
     others[[row, column]] = -1
@@ -128,40 +134,39 @@ def _mistaken(found: Comparison, true: str, answer: str) -> tuple[float, str]:
         answers = np.stack([run.predicted[run.labels == row] for run in runs])
         scores = ((answers == column).sum(0) - (answers == rival).sum(0)) / len(found.runs)
         drawn += statistics.resampled_sum(scores, found.resamples, (row, column, fold))
-    p = statistics.compare((counts[:, column] - counts[:, rival]).tolist(), drawn)["p"]
-    here, there = counts[:, column].mean(), counts[:, rival].mean()
+    p = statistics.compare((counts[:, column] - counts[:, rival]).tolist(), drawn).p
+    here = counts[:, column].mean()
+    there = counts[:, rival].mean()
     images = int(found.support[row] / len(found.folds))
-    text = f"of {images} {true}, {here:.1f} a run are taken for {answer}, {there:.1f} for {classes[rival]}, {_p(p)}"
+    text = (
+        f"of {images} {true}, {here:.1f} a run are taken for {answer}, {there:.1f} for {classes[rival]}, {p_value(p)}"
+    )
     return (float(np.sign(here - there)) if p < statistics.LEVEL else 0.0), text
 
 
-def _missing(found: Comparison, arms: Sequence[str]) -> Answer | None:
+def _missing(found: Comparison, arms: Sequence[str]) -> Finding | None:
     absent = [name for name in arms if name not in found.arms]
     if absent:
         return UNTESTED, f"no runs of {' and '.join(absent)}"
     return None if found.common(arms) else (UNTESTED, f"{', '.join(arms)} have no seed and fold in common")
 
 
-def _all(signs: Sequence[float]) -> str:
-    """Supported where all parts are, refuted where one is."""
+def _all(signs: Sequence[float]) -> Answer:
+    """Supported if all parts are, refuted if one is."""
     return SUPPORTED if min(signs) > 0 else REFUTED if min(signs) < 0 else OPEN
 
 
-def _verdict(result: dict[str, Any]) -> str:
-    """The verdict on "this contrast is above 0"."""
-    return OPEN if result["p"] >= statistics.LEVEL else SUPPORTED if result["difference"] > 0 else REFUTED
+def _verdict(contrast: Contrast) -> Answer:
+    """Answer to "this contrast is above 0"."""
+    return OPEN if contrast.p >= statistics.LEVEL else SUPPORTED if contrast.difference > 0 else REFUTED
 
 
-def _interval(result: dict[str, Any]) -> str:
-    low, high = result["ci95"]
-    return f"{signed(result['difference'])} [{signed(low)}, {signed(high)}]"
+def _interval(contrast: Contrast) -> str:
+    low, high = contrast.ci95
+    return f"{signed(contrast.difference)} [{signed(low)}, {signed(high)}]"
 
 
-def _p(value: float) -> str:
-    return "p < 0.001" if value < 0.001 else f"p = {value:.3f}"
-
-
-QUESTIONS: Mapping[str, Callable[..., Answer]] = {
+QUESTIONS: Mapping[str, Callable[..., Finding]] = {
     "ordered": ordered,
     "most_of_the_gain": most_of_the_gain,
     "helps_most": helps_most,

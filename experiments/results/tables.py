@@ -1,48 +1,126 @@
-"""results/<study>.json as the tables that people read: Markdown, LaTeX, and the blocks of the pages."""
+"""The tables of a study: one list of columns for Markdown, LaTeX and the page, and the blocks of the pages."""
 
 import re
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
 from basics.blocks import block_names, replace_block
 from basics.errors import stop
+from experiments.numbers import DASH, duration, flops, number
+from experiments.results.records import ArmResult, Interval, StudyResults
 
-HEADER = (
-    *("arm", "accuracy", "macro-F1", "clean macro-F1", "ECE", "trainable"),
-    *("training TFLOPs", "minutes", "runs", "letters"),
-)
+Cell = Callable[[ArmResult], str]
 
 
-def markdown(results: Mapping[str, Any]) -> str:
+@dataclass(frozen=True)
+class Column:
+    """One column of the tables of arms: a function for each table that has the column.
+
+    Attributes:
+        header: Header of the column.
+        text: Makes the cell of an arm in Markdown and LaTeX.
+        scores: Makes the cell in the page's table of scores, which shows intervals.
+        cost: Makes the cell in the page's table of cost.
+    """
+
+    header: str
+    text: Cell | None = None
+    scores: Cell | None = None
+    cost: Cell | None = None
+
+
+def _mean(value: Interval | None) -> str:
+    return f"{value.mean:.3f}" if value else DASH
+
+
+def _whole(value: Interval | None) -> str:
+    return str(value) if value else DASH
+
+
+def _teraflops(value: float | None) -> str:
+    return DASH if value is None else f"{value / 1e12:,.1f}"
+
+
+def _with_unit(value: float | None, unit: str, scale: float = 1.0) -> str:
+    return DASH if value is None else f"{number(value / scale)} {unit}"
+
+
+def score_column(header: str, score: Callable[[ArmResult], Interval | None]) -> Column:
+    """Column of a score: the mean in Markdown and LaTeX, with its interval on the page."""
+    return Column(header, text=lambda arm: _mean(score(arm)), scores=lambda arm: _whole(score(arm)))
+
+
+# A column stands here and nowhere else; every table shows its columns in this order. Accuracy stands here twice because
+# Markdown begins with it and the page with macro-F1.
+COLUMNS: list[Column] = [
+    Column("arm", text=lambda arm: arm.strategy),
+    Column("accuracy", text=lambda arm: _mean(arm.accuracy)),
+    Column("macro-F1", text=lambda arm: _whole(arm.f1_macro), scores=lambda arm: _whole(arm.f1_macro)),
+    Column("accuracy", scores=lambda arm: _whole(arm.accuracy)),
+    score_column("clean macro-F1", lambda arm: arm.clean and arm.clean.f1_macro),
+    Column("clean accuracy", scores=lambda arm: _whole(arm.clean and arm.clean.accuracy)),
+    Column("macro precision", scores=lambda arm: _whole(arm.precision_macro)),
+    Column("macro recall", scores=lambda arm: _whole(arm.recall_macro)),
+    score_column("ECE", lambda arm: arm.more_scores.get("ece")),
+    Column("lr", cost=lambda arm: DASH if arm.lr is None else f"{arm.lr:.3g}"),
+    Column(
+        "trainable",
+        text=lambda arm: f"{arm.cost.trainable:,}" if arm.cost else DASH,
+        cost=lambda arm: number(arm.cost and arm.cost.trainable),
+    ),
+    Column("training TFLOPs", text=lambda arm: _teraflops(arm.operations)),
+    Column("forward + backward", cost=lambda arm: flops(arm.operations)),
+    Column("really computed", cost=lambda arm: flops(arm.cost and arm.cost.computed_flops)),
+    Column("minutes", text=lambda arm: f"{arm.cost.seconds.mean / 60:.1f}" if arm.cost else DASH),
+    Column("time a run", cost=lambda arm: duration(arm.cost and arm.cost.seconds.mean)),
+    Column("images/s", cost=lambda arm: number(arm.cost and arm.cost.images_per_second)),
+    Column("peak memory", cost=lambda arm: _with_unit(arm.cost and arm.cost.peak_memory_mb, "MB")),
+    Column("energy", cost=lambda arm: _with_unit(arm.cost and arm.cost.energy_joules, "kJ", 1000)),
+    Column("runs", text=lambda arm: str(len(arm.runs))),
+    Column("letters", text=lambda arm: arm.letters),
+]
+
+
+def columns(table: Literal["text", "scores", "cost"]) -> dict[str, Cell]:
+    """Functions that make the cells of a table, by header, in order."""
+    return {column.header: cell for column in COLUMNS if (cell := getattr(column, table))}
+
+
+def markdown(results: StudyResults) -> str:
     """The table of arms, a line that says how to read it, and F1 by class."""
-    classes = list(results["arms"][0]["per_class_f1"])
+    cells = columns("text")
+    classes = list(results.arms[0].per_class_f1)
+    by_class = [[arm.strategy, *(_mean(value) for value in arm.per_class_f1.values())] for arm in results.arms]
     parts = [
-        _markdown_table(HEADER, [_row(arm) for arm in results["arms"]]),
+        _markdown_table(list(cells), [[cell(arm) for cell in cells.values()] for arm in results.arms]),
         legend(results),
-        _markdown_table(("F1", *classes), [_class_row(arm) for arm in results["arms"]]),
+        _markdown_table(["F1", *classes], by_class),
     ]
     return "\n\n".join(parts) + "\n"
 
 
-def latex(results: Mapping[str, Any]) -> str:
+def latex(results: StudyResults) -> str:
     """The table of arms for LaTeX with booktabs; letters are superscripts of macro-F1."""
+    cells = columns("text")
+    letters = cells.pop("letters")
     lines = []
-    for arm in results["arms"]:
-        cells = [_escaped(cell) for cell in _row(arm)]
-        cells[2] += f"\\textsuperscript{{{cells.pop()}}}"
-        lines.append(" & ".join(cells) + r" \\")
-    head = " & ".join(_escaped(name) for name in HEADER[:-1])
-    frame = (r"\begin{tabular}{l" + "r" * (len(HEADER) - 2) + "}", r"\toprule", head + r" \\", r"\midrule")
+    for arm in results.arms:
+        row = {header: _escaped(cell(arm)) for header, cell in cells.items()}
+        row["macro-F1"] += f"\\textsuperscript{{{_escaped(letters(arm))}}}"
+        lines.append(" & ".join(row.values()) + r" \\")
+    head = " & ".join(_escaped(header) for header in cells)
+    frame = (r"\begin{tabular}{l" + "r" * (len(cells) - 1) + "}", r"\toprule", head + r" \\", r"\midrule")
     return "\n".join([f"% {legend(results)}", *frame, *lines, r"\bottomrule", r"\end{tabular}"]) + "\n"
 
 
-def legend(results: Mapping[str, Any]) -> str:
-    """One line: what intervals and letters mean, and which images clean is without."""
-    several = any(len(arm["runs"]) > 1 for arm in results["arms"])
+def legend(results: StudyResults) -> str:
+    """One line: the meaning of intervals and letters, and the images that clean scores leave out."""
+    several = any(len(arm.runs) > 1 for arm in results.arms)
     says = ["Mean over runs [95 % t-interval]." if several else "One run an arm: no intervals over seeds."]
-    if results["pairs"]:
-        both = all(pair["seeds"]["p"] is not None for pair in results["pairs"])
+    if results.pairs:
+        both = all(pair.seeds.p is not None for pair in results.pairs)
         tests = (
             "paired bootstrap over test images and paired t over runs, the larger p"
             if both
@@ -54,18 +132,18 @@ def legend(results: Mapping[str, Any]) -> str:
     rule = clean_rule(results)
     if rule:
         says.append(f"Clean: {rule}.")
-    if any(arm["cost"] for arm in results["arms"]):
+    if any(arm.cost for arm in results.arms):
         says.append("TFLOPs: forward and backward of one run, 2 operations a multiply-add.")
     return " ".join(says)
 
 
-def clean_rule(results: Mapping[str, Any]) -> str:
-    """Which test images the clean scores are without, and how many are left; empty where there are no such scores."""
-    clean = next((arm["clean"] for arm in results["arms"] if arm["clean"]), None)
+def clean_rule(results: StudyResults) -> str:
+    """The test images that clean scores leave out, and the number of images left; empty if there are no such scores."""
+    clean = next((arm.clean for arm in results.arms if arm.clean), None)
     if clean is None:
         return ""
-    left = f"{clean['images']:,} images are left" if clean["left_out"] else "there are none"
-    return f"{clean['rule']} ({left})"
+    left = f"{clean.images:,} images are left" if clean.left_out else "there are none"
+    return f"{clean.rule} ({left})"
 
 
 def refresh(out: Path) -> None:
@@ -90,38 +168,10 @@ def refresh(out: Path) -> None:
             print(f"the block {name} stays as it is, there is no {table}: `make table-{study}` writes it")
 
 
-def _row(arm: Mapping[str, Any]) -> list[str]:
-    cost, clean = arm["cost"] or {}, arm["clean"] or {}
-    operations = [cost[key] for key in ("forward_flops", "backward_flops") if cost and cost[key] is not None]
-    return [
-        arm["strategy"],
-        f"{arm['accuracy']['mean']:.3f}",
-        _score(arm["f1_macro"]),
-        f"{clean['f1_macro']['mean']:.3f}" if clean else "–",
-        f"{arm['ece']['mean']:.3f}",
-        f"{cost['trainable']:,}" if cost else "–",
-        f"{sum(operations) / 1e12:,.1f}" if len(operations) == 2 else "–",
-        f"{cost['seconds']['mean'] / 60:.1f}" if cost else "–",
-        str(len(arm["runs"])),
-        arm["letters"],
-    ]
-
-
-def _class_row(arm: Mapping[str, Any]) -> list[str]:
-    return [arm["strategy"], *(f"{value['mean']:.3f}" for value in arm["per_class_f1"].values())]
-
-
-def _score(value: Mapping[str, Any]) -> str:
-    if not value["ci95"]:
-        return f"{value['mean']:.3f}"
-    low, high = value["ci95"]
-    return f"{value['mean']:.3f} [{low:.3f}, {high:.3f}]"
-
-
 def _markdown_table(header: Sequence[str], rows: Sequence[Sequence[str]]) -> str:
     rule = ["---", *["---:"] * (len(header) - 1)]
     return "\n".join("| " + " | ".join(row) + " |" for row in (header, rule, *rows))
 
 
 def _escaped(text: str) -> str:
-    return re.sub(r"([&%#_$])", r"\\\1", text).replace("–", "--")
+    return re.sub(r"([&%#_$])", r"\\\1", text).replace(DASH, "--")

@@ -4,121 +4,138 @@ import datetime
 import json
 import platform
 import shlex
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
+from pydantic import ValidationError
+
 from basics.errors import stop
 from basics.files import write_file
-from experiments.configs import MAY_DIFFER, flat, is_under
-from experiments.results import hypotheses, statistics, tables
+from experiments.configs import MAY_DIFFER, flat, is_under, look_up
+from experiments.results import hypotheses, records, statistics, tables
 from experiments.results.comparison import Comparison
-from experiments.results.finished_runs import FinishedRun, read_runs, read_table
+from experiments.results.finished_runs import FinishedRun, read_runs, table_of
+from experiments.results.records import (
+    ArmResult,
+    Clean,
+    Cost,
+    Interval,
+    LrTrial,
+    Provenance,
+    RunEntry,
+    Seconds,
+    StudyResults,
+)
+from experiments.results.statistics import mean_interval
 
-SCORES = ("accuracy", "precision_macro", "recall_macro", "f1_macro", "ece")
-SCHEMA = Path(__file__).with_name("results.schema.json")
+# Entries of the test in metrics.json that are fields of an arm, or no scores; every other one is in `more_scores`.
+NAMED = ("accuracy", "precision_macro", "recall_macro", "f1_macro", "loss", "images")
 
 
 def write(study: str, root: Path, out: Path, strategies: Sequence[str] | None = None, latex: bool = False) -> None:
-    """Write `<out>/<study>.json` (see results.schema.json) and `<out>/<study>.md`.
+    """Write `<out>/<study>.json` (see records.py) and `<out>/<study>.md`.
 
     Args:
-        study: Its name.
+        study: Name of the study.
         root: Folder of all runs.
         out: Folder of the results.
-        strategies: These arms only.
+        strategies: Names of the arms; all if not given.
         latex: Write `<out>/<study>.tex`, too: it needs the package booktabs.
 
     Raises:
         SystemExit: There are no finished runs, or they cannot be compared; one line says what to do.
     """
     runs = read_runs(root, study, strategies)
-    results = results_of(study, runs, root)
-    check(results)
-    write_file(out / f"{study}.json", json.dumps(results, indent=1, allow_nan=False) + "\n")
+    try:
+        results = results_of(study, runs, root)
+    except ValidationError as error:
+        stop(f"the runs of {study} have a value that results cannot hold: {records.problem(error)}")
+    records.save(out / f"{study}.json", results)
     write_file(out / f"{study}.md", tables.markdown(results))
     if latex:
         write_file(out / f"{study}.tex", tables.latex(results))
-    print(f"wrote {out / study}.json and .md: {len(results['arms'])} arms, {len(runs)} runs")
+    print(f"wrote {out / study}.json and .md: {len(results.arms)} arms, {len(runs)} runs")
 
 
-def results_of(study: str, runs: Sequence[FinishedRun], root: Path, resamples: int = statistics.RESAMPLES) -> Any:
-    """What results/<study>.json holds.
+def results_of(
+    study: str, runs: Sequence[FinishedRun], root: Path, resamples: int = statistics.RESAMPLES
+) -> StudyResults:
+    """Compute the content of results/<study>.json.
 
     Args:
-        study: Its name.
-        runs: Comparable ones.
-        root: Folder of all runs; its lr_trials/ says how learning rates were chosen.
-        resamples: Of the test images of each fold.
+        study: Name of the study.
+        runs: Comparable runs.
+        root: Folder of all runs; its lr_trials/ has the learning rates that were tried.
+        resamples: Number of resamples of the test images of each fold.
     """
-    classes = list(runs[0].metrics.get("class_names") or runs[0].metrics["per_class"])
+    classes = list(runs[0].record.get("class_names") or runs[0].record["per_class"])
     found = Comparison(runs, classes, resamples)
-    return {
-        "study": study,
-        "arms": [_arm(study, name, list(own.values()), root, found) for name, own in found.arms.items()],
-        "pairs": found.pairs,
-        "hypotheses": hypotheses.check(study, found),
-        "provenance": _provenance(study, runs, root, found),
-    }
-
-
-def check(results: Mapping[str, Any]) -> None:
-    """Validate against results.schema.json.
-
-    Raises:
-        SystemExit: A value has no place there; one line names it.
-    """
-    from jsonschema import Draft202012Validator
-    from jsonschema.exceptions import best_match
-
-    # JSON has no tuples and no keys but strings: what is validated is what will be read.
-    error = best_match(
-        Draft202012Validator(json.loads(SCHEMA.read_text())).iter_errors(json.loads(json.dumps(results)))
+    return StudyResults(
+        study=study,
+        arms=[_arm(study, name, list(own.values()), root, found) for name, own in found.arms.items()],
+        pairs=found.pairs,
+        hypotheses=hypotheses.verdicts(study, found),
+        provenance=_provenance(study, runs, root, found),
     )
-    if error is not None:
-        stop(f"{results.get('study')}: results.schema.json does not allow {error.json_path}: {error.message}")
 
 
-def _arm(study: str, name: str, runs: Sequence[FinishedRun], root: Path, found: Comparison) -> dict[str, Any]:
-    path = root / "lr_trials" / study / f"{name}.json"
-    trials = json.loads(path.read_text())["trials"] if path.is_file() else []
-    return {
-        "strategy": name,
-        "letters": found.letters[name],
-        "runs": [
-            {
-                "seed": run.seed,
-                "fold": run.fold,
-                "folder": run.folder.relative_to(root).as_posix(),
-                "commit": run.metrics["git_commit"],
-            }
+def _arm(study: str, name: str, runs: Sequence[FinishedRun], root: Path, found: Comparison) -> ArmResult:
+    tests = [run.record["test"] for run in runs]
+    more = [key for key in tests[0] if key not in NAMED and all(key in test for test in tests)]
+
+    def score(key: str) -> Interval:
+        return mean_interval([test[key] for test in tests])
+
+    f1 = {name: [float(found.f1[run][index]) for run in runs] for index, name in enumerate(found.classes)}
+    return ArmResult(
+        strategy=name,
+        letters=found.letters[name],
+        runs=[
+            RunEntry(
+                seed=run.folder.seed,
+                fold=run.folder.fold,
+                folder=run.folder.path.relative_to(root).as_posix(),
+                commit=run.record["git_commit"],
+            )
             for run in runs
         ],
-        "lr": dict(flat(runs[0].config)).get("model.init_args.lr"),
-        "lr_trials": [{"lr": trial["lr"], "val_f1_macro": trial["val_f1_macro"]} for trial in trials],
-        **{key: statistics.mean_interval([run.metrics["test"][key] for run in runs]) for key in SCORES},
-        "per_class_f1": {
-            each: statistics.mean_interval([float(found.f1[run][index]) for run in runs])
-            for index, each in enumerate(found.classes)
-        },
-        "clean": _clean(runs),
-        "cost": _cost([run.cost for run in runs]),
-    }
+        lr=look_up(runs[0].config, "model.init_args.lr"),
+        lr_trials=_lr_trials(root / "lr_trials" / study / f"{name}.json"),
+        accuracy=score("accuracy"),
+        precision_macro=score("precision_macro"),
+        recall_macro=score("recall_macro"),
+        f1_macro=score("f1_macro"),
+        more_scores={key: score(key) for key in more},
+        per_class_f1={name: mean_interval(values) for name, values in f1.items()},
+        clean=_clean(runs),
+        cost=_cost([run.cost for run in runs]),
+    )
 
 
-def _clean(runs: Sequence[FinishedRun]) -> dict[str, Any] | None:
-    known = [part for run in runs if (part := run.metrics.get("clean")) and part["images"]]
+def _lr_trials(path: Path) -> list[LrTrial]:
+    """Learning rates that `experiments.table` tried for an arm; none if the file is missing."""
+    trials = json.loads(path.read_text())["trials"] if path.is_file() else []
+    return [LrTrial(lr=trial["lr"], val_f1_macro=trial["val_f1_macro"]) for trial in trials]
+
+
+def _clean(runs: Sequence[FinishedRun]) -> Clean | None:
+    known = [part for run in runs if (part := run.record.get("clean")) and part["images"]]
     if len(known) < len(runs):
         return None
-    scores = {key: statistics.mean_interval([part[key] for part in known]) for key in ("accuracy", "f1_macro")}
-    images = round(sum(part["images"] for part in known) / len(known))
-    left_out = sum(run.metrics["test"]["images"] - run.metrics["clean"]["images"] for run in runs) / len(runs)
-    return {"rule": known[0]["rule"], "images": images, "left_out": left_out, **scores}
+    left_out = sum(run.record["test"]["images"] - run.record["clean"]["images"] for run in runs)
+    return Clean(
+        rule=known[0]["rule"],
+        images=round(sum(part["images"] for part in known) / len(known)),
+        left_out=left_out / len(runs),
+        accuracy=mean_interval([part["accuracy"] for part in known]),
+        f1_macro=mean_interval([part["f1_macro"] for part in known]),
+    )
 
 
-def _cost(ledgers: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] | None:
-    """What a run costs in the mean; None where a run has no ledger."""
+def _cost(ledgers: Sequence[Mapping[str, Any] | None]) -> Cost | None:
+    """Mean cost of a run; None if a run has no ledger."""
     totals = [ledger["total"] for ledger in ledgers if ledger]
     if len(totals) < len(ledgers):
         return None
@@ -130,43 +147,44 @@ def _cost(ledgers: Sequence[Mapping[str, Any] | None]) -> dict[str, Any] | None:
     def mean(values: list[float]) -> float:
         return sum(values) / len(values)
 
-    seconds = statistics.mean_interval([total["seconds"] for total in totals])
+    seconds = mean_interval([total["seconds"] for total in totals])
     speeds = [total["images"] / total["train_seconds"] for total in totals if total["train_seconds"]]
-    return {
-        "trainable": max(int(total["trainable"]) for total in totals),
-        **{key: over(mean, key) for key in ("forward_flops", "backward_flops", "computed_flops")},
-        "seconds": {key: seconds[key] for key in ("mean", "std")},
-        "images_per_second": mean(speeds) if speeds else None,
-        "peak_memory_mb": over(max, "peak_memory_mb"),
-        "energy_joules": over(mean, "energy_joules"),
-    }
+    return Cost(
+        trainable=max(int(total["trainable"]) for total in totals),
+        forward_flops=over(mean, "forward_flops"),
+        backward_flops=over(mean, "backward_flops"),
+        computed_flops=over(mean, "computed_flops"),
+        seconds=Seconds(mean=seconds.mean, std=seconds.std),
+        images_per_second=mean(speeds) if speeds else None,
+        peak_memory_mb=over(max, "peak_memory_mb"),
+        energy_joules=over(mean, "energy_joules"),
+    )
 
 
-def _provenance(study: str, runs: Sequence[FinishedRun], root: Path, found: Comparison) -> dict[str, Any]:
+def _provenance(study: str, runs: Sequence[FinishedRun], root: Path, found: Comparison) -> Provenance:
     own = [key for kind in ("runs", "repetitions", "arms") for key in MAY_DIFFER[kind]]
     configs = [{key: value for key, value in flat(run.config) if not is_under(key, own)} for run in runs]
     shared = {key: value for key, value in configs[0].items() if all(c.get(key, ...) == value for c in configs)}
-    fingerprints = {str(fold): own[0].metrics["data_fingerprint"] for fold, own in found.folds.items()}
-    return {
-        "command": shlex.join(["python", "-m", "experiments.results", "--study", study]),
-        "date": datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
-        "commits": _different(run.metrics["git_commit"] for run in runs),
-        "dirty": any(run.metrics["git_dirty"] for run in runs),
-        "versions": _different(run.metrics["versions"] for run in runs),
-        "statistics_versions": {"python": platform.python_version()} | {n: version(n) for n in ("numpy", "scipy")},
-        "backbones": _different(run.metrics["backbone"] for run in runs),
-        "weights": _different(_portable(run.metrics["weights"]) for run in runs),
-        "data_fingerprints": fingerprints,
-        "test_images": int(found.support.sum()),
-        "budget": read_table(root, study).get("budget"),
-        "resamples": found.resamples,
-        "level": statistics.LEVEL,
-        "settings": {key: _portable(value) for key, value in shared.items()},
-    }
+    return Provenance(
+        command=shlex.join(["python", "-m", "experiments.results", "--study", study]),
+        date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
+        commits=_different(run.record["git_commit"] for run in runs),
+        dirty=any(run.record["git_dirty"] for run in runs),
+        versions=_different(run.record["versions"] for run in runs),
+        statistics_versions={"python": platform.python_version()} | {n: version(n) for n in ("numpy", "scipy")},
+        backbones=_different(run.record["backbone"] for run in runs),
+        weights=_different(_portable(run.record["weights"]) for run in runs),
+        data_fingerprints={str(fold): runs[0].record["data_fingerprint"] for fold, runs in found.folds.items()},
+        test_images=int(found.support.sum()),
+        budget=table_of(root, study).get("budget"),
+        resamples=found.resamples,
+        level=statistics.LEVEL,
+        settings={key: _portable(value) for key, value in shared.items()},
+    )
 
 
-def _different(values: Any) -> list[Any]:
-    """Each value once, in the order in which they come."""
+def _different(values: Iterable[Any]) -> list[Any]:
+    """Each value once, in order."""
     found: list[Any] = []
     for value in values:
         if value not in found:
@@ -175,7 +193,7 @@ def _different(values: Any) -> list[Any]:
 
 
 def _portable(value: Any) -> Any:
-    """A path of one machine is its last part; anything else is what it is."""
+    """Shorten absolute paths, which are those of one machine, to their last part."""
     if isinstance(value, Mapping):
         return {key: _portable(each) for key, each in value.items()}
     if isinstance(value, list):

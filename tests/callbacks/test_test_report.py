@@ -10,7 +10,7 @@ import torch
 from sklearn.metrics import f1_score
 
 from callbacks.test_report import clean_scores
-from classification.metrics import calibration_error
+from classification.metrics import PROBABILITY_SCORES, calibration_error
 from experiments.cli import main
 
 
@@ -75,3 +75,9 @@ def test_no_clean_image_has_no_score():
     found = clean_scores(torch.empty(0, dtype=torch.long), torch.empty(0, 3))
     assert found["images"] == 0
     assert found["f1_macro"] is found["ece"] is None
+
+
+def test_every_score_of_probabilities_is_recorded(monkeypatch):
+    monkeypatch.setitem(PROBABILITY_SCORES, "mine", lambda probabilities, labels: 0.25)
+    assert clean_scores(torch.tensor([0, 1]), torch.eye(2))["mine"] == 0.25
+    assert clean_scores(torch.empty(0, dtype=torch.long), torch.empty(0, 3))["mine"] is None

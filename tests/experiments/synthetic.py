@@ -1,7 +1,7 @@
-"""Run folders as `lightning fit` and `lightning test` leave them, without training: for tests of what reads them.
+"""Run folders as `lightning fit` and `lightning test` leave them, without training: for tests of their readers.
 
-Which images a run gets right is a matter of the strategy's quality and of the image's difficulty, which all runs of a
-fold share; so full and gradual are equal but for chance, and the others are apart from them.
+A run classifies an image correctly if the quality of its strategy is above the difficulty of the image, which all runs
+of a fold share. So full and gradual are equal but for chance, and the others are apart from them.
 """
 
 import base64
@@ -16,15 +16,32 @@ import cv2
 import numpy as np
 import yaml
 
+from experiments.runs import RunFolder
+
 CLASSES = {
     "fer": ("Angry", "Disgust", "Fear", "Happy", "Sad", "Surprise", "Neutral"),
     "fashion": (
-        *("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat"),
-        *("Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot"),
+        "T-shirt/top",
+        "Trouser",
+        "Pullover",
+        "Dress",
+        "Coat",
+        "Sandal",
+        "Shirt",
+        "Sneaker",
+        "Bag",
+        "Ankle boot",
     ),
     "deepweeds": (
-        *("Chinee apple", "Lantana", "Parkinsonia", "Parthenium", "Prickly acacia"),
-        *("Rubber vine", "Siam weed", "Snake weed", "Negative"),
+        "Chinee apple",
+        "Lantana",
+        "Parkinsonia",
+        "Parthenium",
+        "Prickly acacia",
+        "Rubber vine",
+        "Siam weed",
+        "Snake weed",
+        "Negative",
     ),
 }
 SHARES = {"fer": [13, 2, 14, 25, 17, 12, 17], "fashion": [10] * 10, "deepweeds": [6, 6, 6, 6, 6, 6, 6, 6, 52]}
@@ -36,7 +53,7 @@ RULE = {
     "fashion": "without images that are byte-identical to one of train",
 }
 QUALITY = {"frozen": 0.35, "partial": 0.6, "full": 0.8, "gradual": 0.8, "lpft": 0.75, "layerdecay": 0.85, "plain": 0.9}
-RARE_PENALTY = {"frozen": 0.2, "partial": 0.1}  # what rare classes lose where little is trained
+RARE_PENALTY = {"frozen": 0.2, "partial": 0.1}  # loss of quality in rare classes if little is trained
 STAGES = ("stem", "layer1", "layer2", "layer3", "layer4", "head")
 PARAMETERS = dict(zip(STAGES, (9_536, 147_968, 525_568, 2_099_712, 8_393_728, 3_591), strict=True))
 FORWARD = dict(zip(STAGES, (8e6, 44e6, 37e6, 36e6, 35e6, 7e3), strict=True))  # operations an image
@@ -66,30 +83,30 @@ def write_runs(
 
 def write_run(root: Path, study: str, strategy: str, seed: int = 0, fold: int = 0, images: int = 300) -> Path:
     """Write one run's folder and return it."""
-    name = f"seed{seed}" + (f"-fold{fold}" if fold else "")
-    folder = root / study / strategy / name
-    (folder / "checkpoints").mkdir(parents=True, exist_ok=True)
+    run = RunFolder(root, study, strategy, seed, fold)
+    folder = run.path
+    run.checkpoints.mkdir(parents=True, exist_ok=True)
     labels, probabilities, names, clean = answers(study, strategy, seed, fold, images)
-    np.savez(folder / "test.npz", labels=labels, probabilities=probabilities, names=names, clean=clean)
+    np.savez(run.answers, labels=labels, probabilities=probabilities, names=names, clean=clean)
     config = config_of(study, strategy, seed, fold, root)
-    (folder / "config.yaml").write_text(yaml.safe_dump(config, sort_keys=False))
+    run.config.write_text(yaml.safe_dump(config, sort_keys=False))
     cost = cost_of(strategy, seed)
-    _write_json(folder / "cost.json", cost)
+    _write_json(run.cost, cost)
     history = _history(strategy)
-    _write_metrics_csv(folder / "metrics.csv", strategy, seed)
+    _write_metrics_csv(run.epochs, strategy, seed)
     classes = CLASSES[study]
     record = {
         "study": study,
         "strategy": strategy,
-        "seed_name": name,
+        "seed_name": run.seed_name,
         "seed": seed,
-        "variant": f"fold{fold}" if fold else "",
+        "fold": fold,
         "backbone": "fashion_cnn" if study == "fashion" else "resnet18.tv_in1k",
         "weights": "none" if study == "fashion" else "resnet18.tv_in1k",
         "git_commit": "55bebfb7038557a86144bb4751b4743da9df1f77",
         "git_dirty": False,
         "versions": {"python": "3.11.7", "torch": "2.15.0", "lightning": "2.6.6", "numpy": "2.4.6"},
-        "checkpoint": str(folder / "checkpoints" / "best.ckpt"),
+        "checkpoint": str(run.best),
         "tested_with": {
             "git_commit": "55bebfb7038557a86144bb4751b4743da9df1f77",
             "git_dirty": False,
@@ -103,13 +120,13 @@ def write_run(root: Path, study: str, strategy: str, seed: int = 0, fold: int = 
         "data_fingerprint": f"{study}-fold{fold}-{images}",
         "cost": cost,
     }
-    _write_json(folder / "metrics.json", record)
-    _write_json(folder / "mistakes.json", _mistakes(labels, probabilities, names, classes))
+    _write_json(run.scores, record)
+    _write_json(run.mistakes, _mistakes(labels, probabilities, names, classes))
     return folder
 
 
 def answers(study: str, strategy: str, seed: int, fold: int, images: int) -> tuple[np.ndarray, ...]:
-    """Labels `[N]`, probabilities `[N, C]`, names `[N]`, clean `[N]`: what test.npz holds."""
+    """Content of test.npz: labels `[N]`, probabilities `[N, C]`, names `[N]`, clean `[N]`."""
     shares = np.array(SHARES[study], float)
     shared = np.random.default_rng([fold, images, len(shares)])  # the same test set for all runs of a fold
     labels = shared.choice(len(shares), images, p=shares / shares.sum())

@@ -15,14 +15,24 @@ import pytest
 
 from experiments.report import __main__ as report
 from experiments.report import words
-from experiments.report.charts import undominated
+from experiments.report.frontier import Point, undominated
+from experiments.results.records import Interval
 from tests.experiments.synthetic import write_runs
-from tests.experiments.synthetic_results import write_results
+from tests.experiments.synthetic_results import arm_of, cost_of, pair_of, study_of, write_results
 
 HERE = Path(__file__).parent
 SECTIONS = (
-    *("scores", "cost", "curves", "confusion", "classes", "mistakes", "calibration"),
-    *("phases", "hypotheses", "pairs", "made"),
+    "scores",
+    "cost",
+    "curves",
+    "confusion",
+    "classes",
+    "mistakes",
+    "calibration",
+    "phases",
+    "hypotheses",
+    "pairs",
+    "made",
 )
 
 
@@ -171,36 +181,37 @@ def test_no_finished_runs(tmp_path, capsys):
     assert capsys.readouterr().err.count("\n") == 1
 
 
+def interval(f1):
+    return Interval(mean=f1, std=0.01, ci95=(f1 - 0.01, f1 + 0.01))
+
+
 def arm(name, f1, flops):
-    value = {"mean": f1, "ci95": [f1 - 0.01, f1 + 0.01]}
-    cost = {"forward_flops": flops, "backward_flops": flops, "seconds": {"mean": 60.0}}
-    return {"strategy": name, "runs": [0, 1], "f1_macro": value, "accuracy": value, "cost": cost}
+    return arm_of(name, interval(f1), cost=cost_of(flops))
 
 
 def pair(a, b, difference, distinguishable):
-    ci95 = [difference - 0.02, difference + 0.02]
-    return {"a": a, "b": b, "difference": difference, "ci95": ci95, "distinguishable": distinguishable}
+    return pair_of(a, b, difference, distinguishable, width=0.02)
 
 
 def test_the_headline_says_what_is_best_and_what_cannot_be_told_apart():
     arms = [arm("frozen", 0.3, 1e12), arm("partial", 0.49, 2e12), arm("full", 0.5, 5e12)]
     far = [pair("frozen", "partial", -0.19, True), pair("frozen", "full", -0.2, True)]
-    said = words.headline({"arms": arms, "pairs": [*far, pair("partial", "full", -0.01, False)]})
+    said = words.headline(study_of(arms, [*far, pair("partial", "full", -0.01, False)]))
     assert said == [
         "full has the highest macro-F1, 0.500 [0.490, 0.510], but cannot be told apart from partial.",
         "It is 0.200 [0.180, 0.220] above frozen.",
         "Of these, partial is the cheapest, with 40% of the operations: full takes 10 TFLOPs and 60 s a run.",
     ]
-    said = words.headline({"arms": arms, "pairs": [*far, pair("partial", "full", -0.01, True)]})
+    said = words.headline(study_of(arms, [*far, pair("partial", "full", -0.01, True)]))
     assert said[0] == "full is best: macro-F1 0.500 [0.490, 0.510], 0.010 [-0.010, 0.030] above partial."
     assert "5.0 times the operations of frozen" in said[2]
-    one = [{**entry, "runs": [{"seed": 0, "fold": 0}], "f1_macro": {"mean": 0.5, "ci95": None}} for entry in arms[:1]]
-    assert words.headline({"arms": one, "pairs": []})[-1].startswith("One run an arm")
+    alone = arm_of("frozen", Interval(mean=0.5, std=None, ci95=None), runs=arms[0].runs[:1])
+    assert words.headline(study_of([alone]))[-1].startswith("One run an arm")
 
 
 def test_the_frontier_is_what_nothing_beats_for_less():
-    points = [{"cost": c, "f1": f} for c, f in ((3, 0.6), (1, 0.2), (2, 0.5), (2, 0.4), (4, 0.55))]
-    assert [(point["cost"], point["f1"]) for point in undominated(points)] == [(1, 0.2), (2, 0.5), (3, 0.6)]
+    points = [Point("", 0, c, interval(f)) for c, f in ((3, 0.6), (1, 0.2), (2, 0.5), (2, 0.4), (4, 0.55))]
+    assert [(point.cost, point.f1.mean) for point in undominated(points)] == [(1, 0.2), (2, 0.5), (3, 0.6)]
 
 
 def test_text_and_lines_stand_out_in_both_themes():

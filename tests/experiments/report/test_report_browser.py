@@ -76,17 +76,27 @@ def frames(tmp_path_factory):
     text = (folder / "report.html").read_text()
     (folder / "page.html").write_text(text.replace("<head>", "<head>" + PROBE, 1))
     (folder / "outer.html").write_text(OUTER)
-    quiet = ("disable-gpu", "disable-quic", "no-first-run", "disable-background-networking")
-    quiet += ("disable-component-update", "disable-sync", "enable-logging=stderr", "virtual-time-budget=10000")
+    quiet = [
+        "--headless",
+        "--no-sandbox",
+        "--disable-gpu",
+        "--disable-quic",
+        "--no-first-run",
+        "--disable-background-networking",
+        "--disable-component-update",
+        "--disable-sync",
+        "--enable-logging=stderr",
+        "--virtual-time-budget=10000",
+        "--host-resolver-rules=MAP * ~NOTFOUND",
+    ]
     shown = subprocess.run(
         [
-            *(chromium(), "--headless", "--no-sandbox", *(f"--{flag}" for flag in quiet)),
-            *(
-                "--host-resolver-rules=MAP * ~NOTFOUND",
-                f"--user-data-dir={folder / 'profile'}",
-                "--window-size=1700,1000",
-            ),
-            *("--dump-dom", (folder / "outer.html").as_uri()),
+            chromium(),
+            *quiet,
+            f"--user-data-dir={folder / 'profile'}",
+            "--window-size=1700,1000",
+            "--dump-dom",
+            (folder / "outer.html").as_uri(),
         ],
         capture_output=True,
         text=True,

@@ -1,3 +1,5 @@
+"""Verdicts on the statements of the original study, from runs whose answers are drawn."""
+
 from pathlib import Path
 
 import numpy as np
@@ -6,6 +8,8 @@ import pytest
 from experiments.results import hypotheses
 from experiments.results.comparison import Comparison
 from experiments.results.finished_runs import FinishedRun
+from experiments.runs import RunFolder
+from experiments.studies import STUDIES
 
 CLASSES = ("Shirt", "Coat", "Bag", "Dress")
 IMAGES = 800
@@ -14,13 +18,13 @@ DIFFICULTY = np.random.default_rng(1).random(IMAGES)
 
 
 def run_of(strategy, seed, quality, mistake=None):
-    """A run that has the easiest images right: a share of them, or of every class."""
+    """A run that classifies the easiest images correctly: a share of all, or of every class."""
     own = np.random.default_rng([seed, *strategy.encode()])
     share = np.broadcast_to(quality, 4)[LABELS] + own.normal(0, 0.01, IMAGES)
     wrong = (LABELS + own.integers(1, 4, IMAGES)) % 4 if mistake is None else np.array(mistake)[LABELS]
     probabilities = np.eye(4)[np.where(share > DIFFICULTY, LABELS, wrong)]
-    names, clean = np.arange(IMAGES).astype(str), np.ones(IMAGES, bool)
-    return FinishedRun(Path(), "fer", strategy, seed, 0, {}, {}, None, LABELS, probabilities, names, clean)
+    folder = RunFolder(Path(), "fer", strategy, seed)
+    return FinishedRun(folder, {}, {}, None, LABELS, probabilities, np.arange(IMAGES).astype(str))
 
 
 def compare(mistake=None, seeds=(0, 1, 2), **qualities):
@@ -105,7 +109,7 @@ def test_one_run_an_arm_is_enough_for_a_verdict_on_the_images():
 
 
 def test_every_study_has_its_statements():
-    checked = {study: hypotheses.check(study, compare(plain=0.5, seeds=(0,))) for study in hypotheses.STATEMENTS}
+    checked = {study: hypotheses.verdicts(study, compare(plain=0.5, seeds=(0,))) for study in STUDIES}
     assert {study: len(each) for study, each in checked.items()} == {"fashion": 1, "deepweeds": 4, "fer": 6}
-    assert all(it["verdict"] == "open (not tested)" and it["evidence"] for each in checked.values() for it in each)
-    assert hypotheses.check("mine", compare(plain=0.5, seeds=(0,))) == []
+    assert all(it.verdict == "open (not tested)" and it.evidence for each in checked.values() for it in each)
+    assert hypotheses.verdicts("mine", compare(plain=0.5, seeds=(0,))) == []

@@ -1,3 +1,5 @@
+"""Results of a study from synthetic run folders: scores, pairs, refusals, tables."""
+
 import dataclasses
 import json
 import re
@@ -9,15 +11,14 @@ from pathlib import Path
 import numpy as np
 import pytest
 import yaml
-from jsonschema import Draft202012Validator
 
+from experiments.report.page import build
 from experiments.results import __main__ as results
-from experiments.results import statistics, tables, write
+from experiments.results import records, statistics, tables, write
 from experiments.results.comparison import Comparison
 from experiments.results.finished_runs import read_runs
 from tests.experiments.synthetic import write_run, write_runs
-
-SCHEMA = json.loads(write.SCHEMA.read_text())
+from tests.experiments.synthetic_results import arm_of, study_of
 
 
 @pytest.fixture(scope="module")
@@ -90,35 +91,79 @@ def test_exchangeable_arms_are_not_distinguishable_and_others_are(written):
 
 def test_accuracy_is_compared_by_mcnemar_over_all_seeds(written):
     root, content = written
-    runs = {(run.strategy, run.seed): run.right for run in read_runs(root, "fer")}
+    runs = {(run.folder.strategy, run.folder.seed): run.right for run in read_runs(root, "fer")}
     p = 2 * np.mean([statistics.mcnemar(runs["partial", seed], runs["full", seed]) for seed in range(3)])
     assert pair_of(content, "partial", "full")["accuracy"]["p"] == pytest.approx(p, rel=1e-6, abs=0)
 
 
-def test_results_obey_the_schema_and_broken_ones_do_not(written, capsys):
-    Draft202012Validator.check_schema(SCHEMA)
-    _, content = written
-    write.check(content)
-    for broken in (
-        content | {"mine": 1},
-        content | {"arms": []},
-        content | {"pairs": [content["pairs"][0] | {"p": 2}]},
-    ):
-        with pytest.raises(SystemExit):
-            write.check(broken)
-        assert "results.schema.json does not allow $" in capsys.readouterr().err
+def with_arm(content, **values):
+    return content | {"arms": [content["arms"][0] | values, *content["arms"][1:]]}
 
 
-def test_every_field_of_the_schema_is_described():
-    def walk(node):
-        for name, field in node.get("properties", {}).items():
-            assert field.get("description"), name
-            walk(field)
-            walk(field.get("items", {}))
+@pytest.mark.parametrize(
+    ("spoil", "key"),
+    [
+        (lambda content: content | {"mine": 1}, "mine: Extra inputs are not permitted"),
+        (lambda content: content | {"arms": []}, "arms: List should have at least 1 item"),
+        (lambda content: content | {"pairs": [content["pairs"][0] | {"p": 2}]}, "pairs.0.p: Input should be less than"),
+        (lambda content: content | {"pairs": [{"a": "full"}]}, "pairs.0.difference: Field required"),
+        (lambda content: with_arm(content, lr="0.1"), "arms.0.lr: Input should be a valid number"),
+        (lambda content: with_arm(content, mine=1), "arms.0.more_scores.mine: Input should be"),
+        (lambda content: with_arm(content, accuracy=content["arms"][0]["accuracy"] | {"mean": float("nan")}), "finite"),
+    ],
+)
+def test_what_is_written_can_be_read_and_broken_results_cannot(written, tmp_path, capsys, spoil, key):
+    root, content = written
+    records.save(tmp_path / "again.json", records.load(root / "out/fer.json"))
+    assert (tmp_path / "again.json").read_text() == (root / "out/fer.json").read_text()
+    broken = tmp_path / "broken.json"
+    broken.write_text(json.dumps(spoil(content)))
+    with pytest.raises(SystemExit) as stopped:
+        records.load(broken)
+    error = capsys.readouterr().err
+    assert stopped.value.code == 2
+    assert error.startswith(f"error: {broken}: ")
+    assert key in error
+    assert error.count("\n") == 1
 
-    walk(SCHEMA)
-    for part in SCHEMA["$defs"].values():
-        walk(part)
+
+@pytest.mark.parametrize("path", sorted(Path("results").glob("*.json")), ids=str)
+def test_committed_results_are_read_and_keep_their_shape(path, tmp_path):
+    records.save(tmp_path / "again.json", records.load(path))
+    assert (tmp_path / "again.json").read_text() == path.read_text()
+
+
+def test_every_field_of_a_record_is_described():
+    for record in vars(records).values():
+        if isinstance(record, type) and issubclass(record, records.Record):
+            for name in record.__annotations__.keys() - {"model_config"}:
+                assert re.search(rf"^ +{name}: \S", record.__doc__, re.M), f"{record.__name__}.{name}"
+
+
+def test_a_score_that_the_runs_record_is_in_the_results(two):
+    for path in two.glob("fer/*/*/metrics.json"):
+        record = json.loads(path.read_text())
+        record["test"]["brier"] = 0.25
+        path.write_text(json.dumps(record))
+    results = write.results_of("fer", read_runs(two, "fer"), two, resamples=20)
+    assert list(results.arms[0].more_scores) == ["ece", "brier"]
+    records.save(two / "fer.json", results)
+    assert json.loads((two / "fer.json").read_text())["arms"][0]["brier"]["mean"] == 0.25
+    assert records.load(two / "fer.json") == results
+
+
+def test_a_new_column_is_in_all_three_tables(written, monkeypatch):
+    root, _ = written
+    column = tables.score_column("new score", lambda arm: arm.f1_macro)
+    monkeypatch.setattr(tables, "COLUMNS", [*tables.COLUMNS, column])
+    results = records.load(root / "out/fer.json")
+    mean = f"{results.arms[0].f1_macro.mean:.3f}"
+    assert re.search(rf"\| arm \|.* new score \|\n.*\n\| frozen \|.* {mean} \|\n", tables.markdown(results))
+    assert re.search(rf"& new score \\\\\n.*\nfrozen &.* & {mean} \\\\\n", tables.latex(results))
+    page, _ = build(root, root / "out")
+    assert re.search(r"ECE</th><th scope=\"col\">new score</th></tr>", page)
+    cells = re.search(r"frozen<small>3 runs</small></th>(.*)</tr>", page)[1]
+    assert cells.endswith(f"<td>{str(results.arms[0].f1_macro).replace(' [', '<small>[')}</small></td>")
 
 
 def test_the_order_of_folders_does_not_matter(written, tmp_path):
@@ -143,9 +188,9 @@ def test_pairs_use_the_runs_that_both_arms_have(two):
     shutil.rmtree(two / "fer/frozen/seed0")
     content = write.results_of("fer", read_runs(two, "fer"), two, resamples=50)
     frozen, full = (json.loads((two / f"fer/{name}/seed1/metrics.json").read_text()) for name in ("frozen", "full"))
-    assert content["pairs"][0]["runs"] == 1
-    assert content["pairs"][0]["difference"] == pytest.approx(frozen["test"]["f1_macro"] - full["test"]["f1_macro"])
-    assert content["pairs"][0]["seeds"]["p"] is None
+    assert content.pairs[0].runs == 1
+    assert content.pairs[0].difference == pytest.approx(frozen["test"]["f1_macro"] - full["test"]["f1_macro"])
+    assert content.pairs[0].seeds.p is None
     assert "seeds are not accounted for" in tables.legend(content)
 
 
@@ -153,8 +198,7 @@ def test_arms_without_a_common_seed_are_not_compared(two, capsys):
     shutil.rmtree(two / "fer/frozen/seed0")
     shutil.rmtree(two / "fer/full/seed1")
     content = write.results_of("fer", read_runs(two, "fer"), two, resamples=50)
-    write.check(content)
-    assert content["pairs"] == []
+    assert content.pairs == []
     assert "not compared" in capsys.readouterr().out
 
 
@@ -162,14 +206,15 @@ def test_folds_have_test_sets_and_resamples_of_their_own(tmp_path):
     write_runs(tmp_path, "deepweeds", ("frozen", "full"), seeds=(0,), folds=(0, 1), images=80)
     found = Comparison(read_runs(tmp_path, "deepweeds"), range(9), resamples=2000)
     both = found.contrast({"frozen": -1.0, "full": 1.0})
-    first = Comparison([run for run in found.runs if run.fold == 0], range(9), resamples=2000).contrast(
+    first = Comparison([run for run in found.runs if run.folder.fold == 0], range(9), resamples=2000).contrast(
         {"frozen": -1.0, "full": 1.0}
     )
     assert found.support.sum() == 160
-    twins = Comparison([found.runs[0], dataclasses.replace(found.runs[0], fold=1)], range(9), resamples=50)
+    other = dataclasses.replace(found.runs[0].folder, fold=1)
+    twins = Comparison([found.runs[0], dataclasses.replace(found.runs[0], folder=other)], range(9), resamples=50)
     assert not np.array_equal(*twins.resampled.values())
-    assert both["runs"] == 2
-    assert np.diff(both["ci95"]) == pytest.approx(np.diff(first["ci95"]) / 2**0.5, rel=0.3)
+    assert both.runs == 2
+    assert np.diff(both.ci95) == pytest.approx(np.diff(first.ci95) / 2**0.5, rel=0.3)
 
 
 @pytest.mark.parametrize(
@@ -196,9 +241,9 @@ def test_arms_may_have_learning_rates_of_their_own(two):
     (two / "lr_trials/fer").mkdir(parents=True)
     trials = {"lr": 0.01, "trials": [{"lr": 0.01, "val_f1_macro": 0.5, "folder": "somewhere"}]}
     (two / "lr_trials/fer/full.json").write_text(json.dumps(trials))
-    frozen, full = write.results_of("fer", read_runs(two, "fer"), two, resamples=20)["arms"]
-    assert (frozen["lr"], frozen["lr_trials"]) == (0.001, [])
-    assert (full["lr"], full["lr_trials"]) == (0.01, [{"lr": 0.01, "val_f1_macro": 0.5}])
+    frozen, full = write.results_of("fer", read_runs(two, "fer"), two, resamples=20).arms
+    assert (frozen.lr, frozen.lr_trials) == (0.001, [])
+    assert (full.lr, full.lr_trials) == (0.01, [records.LrTrial(lr=0.01, val_f1_macro=0.5)])
 
 
 def test_arms_of_one_cost_may_differ_in_epochs(two, capsys):
@@ -216,7 +261,8 @@ def test_only_runs_that_the_table_names_count(two):
     write_run(two, "fer", "full", seed=0, fold=1, images=60)
     table = {"strategies": ["frozen", "full"], "seeds": [0], "folds": [None], "budget": "epochs"}
     (two / "fer/table.json").write_text(json.dumps(table))
-    assert [(run.strategy, run.seed, run.fold) for run in read_runs(two, "fer")] == [("frozen", 0, 0), ("full", 0, 0)]
+    named = [run.folder for run in read_runs(two, "fer")]
+    assert [(run.strategy, run.seed, run.fold) for run in named] == [("frozen", 0, 0), ("full", 0, 0)]
 
 
 def test_other_test_sets_and_other_training_sets_are_refused(two, capsys):
@@ -242,6 +288,11 @@ def test_answers_of_another_test_are_refused(two, capsys):
     assert "two different tests" in refused(two, capsys)
 
 
+def test_a_copy_of_a_run_does_not_count_as_another_seed(two, capsys):
+    shutil.copytree(two / "fer/full/seed0", two / "fer/full/seed7")
+    assert "fer/full/seed7 holds seed 0 and fold 0" in refused(two, capsys)
+
+
 def test_table_says_what_letters_mean(written):
     root, content = written
     text = (root / "out/fer.md").read_text()
@@ -261,9 +312,10 @@ def test_table_says_what_letters_mean(written):
 @pytest.mark.parametrize(("folds", "left", "leaked"), [(1, 9_999, True), (1, 10_000, False), (3, 3_333, False)])
 def test_clean_scores_that_leave_nothing_out_say_so(folds, left, leaked):
     # 3,333 is what 3,333 and 3,334 are in the mean, rounded
-    clean = {"rule": "known images left out", "images": left, "left_out": 1 / folds if leaked else 0.0}
-    arm = {"runs": [{"seed": 0, "fold": fold} for fold in range(folds)], "clean": clean}
-    says = tables.clean_rule({"arms": [arm], "provenance": {"test_images": 10_000}})
+    score = records.Interval(mean=0.5, std=None, ci95=None)
+    left_out = 1 / folds if leaked else 0.0
+    clean = records.Clean(rule="known images left out", images=left, left_out=left_out, accuracy=score, f1_macro=score)
+    says = tables.clean_rule(study_of([arm_of("full", score, clean=clean)]))
     assert says == "known images left out " + ("(9,999 images are left)" if leaked else "(there are none)")
 
 

@@ -1,19 +1,22 @@
+"""Statistics against scipy, scikit-learn and values by hand."""
+
 import numpy as np
 import pytest
 from scipy import stats
 from sklearn.metrics import f1_score
 
 from experiments.results import statistics
+from experiments.results.records import Interval, SeedTest
 
 
 def test_mean_and_interval_are_those_of_scipy():
     values = [0.50, 0.53, 0.55, 0.49]
     found = statistics.mean_interval(values)
     low, high = stats.t.interval(0.95, 3, np.mean(values), stats.sem(values))
-    assert found["mean"] == pytest.approx(0.5175)
-    assert found["std"] == pytest.approx(np.std(values, ddof=1))
-    assert found["ci95"] == pytest.approx([low, high])
-    assert statistics.mean_interval([0.5]) == {"mean": 0.5, "std": None, "ci95": None}
+    assert found.mean == pytest.approx(0.5175)
+    assert found.std == pytest.approx(np.std(values, ddof=1))
+    assert found.ci95 == pytest.approx((low, high))
+    assert statistics.mean_interval([0.5]) == Interval(mean=0.5, std=None, ci95=None)
 
 
 def sklearn_f1(labels, predicted, average=None):
@@ -61,23 +64,23 @@ def test_bootstrap_p_counts_the_rarer_side_twice():
 def test_paired_t_is_that_of_scipy():
     a, b = np.array([0.6, 0.62, 0.58]), np.array([0.5, 0.55, 0.49])
     found = statistics.compare(a - b, np.full(100, 0.1))
-    assert found["seeds"]["p"] == pytest.approx(stats.ttest_rel(a, b).pvalue)
-    assert found["seeds"]["ci95"] == pytest.approx(stats.ttest_rel(a, b).confidence_interval())
+    assert found.seeds.p == pytest.approx(stats.ttest_rel(a, b).pvalue)
+    assert found.seeds.ci95 == pytest.approx(stats.ttest_rel(a, b).confidence_interval())
 
 
 def test_p_is_the_larger_of_both_sources_of_chance():
     certain, doubtful = np.linspace(0.05, 0.15, 999), np.linspace(-0.1, 0.3, 999)
     steady, erratic = [0.10, 0.101, 0.099], [0.3, -0.1, 0.1]
-    assert statistics.compare(steady, certain)["p"] < 0.01
-    assert statistics.compare(erratic, certain)["p"] == statistics.compare(erratic, certain)["seeds"]["p"] > 0.3
-    assert statistics.compare(steady, doubtful)["p"] == statistics.compare(steady, doubtful)["p_images"] > 0.3
+    assert statistics.compare(steady, certain).p < 0.01
+    assert statistics.compare(erratic, certain).p == statistics.compare(erratic, certain).seeds.p > 0.3
+    assert statistics.compare(steady, doubtful).p == statistics.compare(steady, doubtful).p_images > 0.3
     alone = statistics.compare([0.1], certain)
-    assert alone["p"] == alone["p_images"]
-    assert alone["seeds"] == {"difference": 0.1, "ci95": None, "p": None}
+    assert alone.p == alone.p_images
+    assert alone.seeds == SeedTest(difference=0.1, ci95=None, p=None)
 
 
 def test_equal_runs_are_not_apart():
-    assert statistics.compare([0.0, 0.0], np.zeros(99))["p"] == 1
+    assert statistics.compare([0.0, 0.0], np.zeros(99)).p == 1
 
 
 def test_a_resampled_sum_has_the_mean_and_the_spread_of_a_sum():
