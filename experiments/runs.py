@@ -16,7 +16,7 @@ from basics.errors import UserError
 from basics.fit_end import FitEnd
 
 State = Literal["new", "begun", "interrupted", "stopped early", "trained", "finished"]
-NAME = re.compile(r"seed(\d+)(?:-fold(\d+))?")
+NAME = re.compile(r"seed(0|[1-9]\d*)(?:-fold([1-9]\d*))?")
 
 
 @dataclass(frozen=True)

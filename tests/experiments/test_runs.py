@@ -18,7 +18,16 @@ def test_names_and_path_belong_together():
     assert RunFolder(Path("runs"), "fer", "full", 0, moved=Path("copy")).config == Path("copy/config.yaml")
 
 
-@pytest.mark.parametrize("path", ["runs/fer/full/seed", "runs/fer/full/seed1-2", "runs/fer/full/0"])
+@pytest.mark.parametrize(
+    "path",
+    [
+        "runs/fer/full/seed",
+        "runs/fer/full/seed1-2",
+        "runs/fer/full/0",
+        "runs/fer/full/seed00",
+        "runs/fer/full/seed1-fold0",
+    ],
+)
 def test_other_folders_are_refused(path):
     with pytest.raises(UserError, match="is not the folder of a run"):
         RunFolder.at(Path(path))
