@@ -17,7 +17,7 @@ from classification.schedules import shown_rates
 
 
 class Batch(TypedDict):
-    """One batch: images `[B, C, H, W]` (uint8, or float in [0, 1]), labels `[B]`, places in the split `[B]`.
+    """One batch: images `[B, C, H, W]` (uint8, or float in [0, 1]), labels `[B]`, indices in the split `[B]`.
 
     `rank_weight` is the number of images of this rank over the mean of all ranks in this step: 1.0 unless the last step
     is uneven. A batch has no `image` if cached features stand in for it.

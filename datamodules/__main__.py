@@ -8,7 +8,7 @@ from datamodules import FER2013, DeepWeeds, FashionMNIST
 
 
 def main() -> None:
-    """Download, decode and count; what needs an account is said at the end, with exit code 2."""
+    """Download, decode and count every data set; one that cannot be had is an error line and exit code 2."""
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("--root", default="data", help="folder with one subfolder a data set")
     root = parser.parse_args().root

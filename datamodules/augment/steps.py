@@ -113,7 +113,8 @@ def interval(argument: str, value: Any, around: float | None = None, least: floa
         value = (number, number) if around is None else (max(least, around - abs(number)), around + abs(number))
     if not isinstance(value, Sequence) or len(value) != 2 or not all(isinstance(end, Real) for end in value):
         raise ValueError(f"{argument} {value} is not a number or [low, high]")
-    low, high = float(value[0]), float(value[1])
+    low = float(value[0])
+    high = float(value[1])
     if not least <= low <= high:
         raise ValueError(
             f"{argument} {[low, high]} is not [low, high]" + (f" from {least:g} on" if least > -math.inf else "")

@@ -208,8 +208,9 @@ def test_the_fingerprint_is_stable_and_follows_splits_and_pixels(sample_root, tm
 def test_the_fingerprint_changes_when_two_images_of_a_class_trade_splits(sample_root):
     data = fashion(sample_root)
     train, val = data.splits["train"], data.splits["val"]
-    fingerprint, place = data.fingerprint, train.labels.tolist().index(val.labels[0])
-    train.rows[place], val.rows[0] = val.rows[0], train.rows[place]
+    fingerprint = data.fingerprint
+    index = train.labels.tolist().index(val.labels[0])
+    train.rows[index], val.rows[0] = val.rows[0], train.rows[index]
     assert data.fingerprint != fingerprint
 
 

@@ -22,7 +22,7 @@ def builder(text="contents"):
 
 
 def names_in(folder):
-    """What is in a folder, but for the locks."""
+    """Names of the files in a folder, without the locks."""
     return sorted(path.name for path in folder.iterdir() if path.suffix != ".lock")
 
 
@@ -72,7 +72,9 @@ def test_two_that_build_the_same_cache_at_once_build_it_once(tmp_path):
             given.append(error)
 
     for number in range(40):
-        build, barrier, given = builder(), threading.Barrier(2), []
+        build = builder()
+        barrier = threading.Barrier(2)
+        given = []
         threads = [threading.Thread(target=run, args=(tmp_path / f"{number:02d}",)) for _ in range(2)]
         for thread in threads:
             thread.start()
@@ -133,7 +135,8 @@ def test_the_fingerprint_follows_values_and_names():
 
 def test_fingerprints_of_runs_and_caches_that_exist_stay_valid():
     numbers = np.arange(6).reshape(2, 3)
-    floats, none = np.asfortranarray(numbers.astype(np.float32)), np.zeros((0, 3), np.uint8)
+    floats = np.asfortranarray(numbers.astype(np.float32))
+    none = np.zeros((0, 3), np.uint8)
     assert fingerprint(numbers, ["a", "b"]) == "f36aa7196c029c2a"
     assert fingerprint(floats, none, ["ä", ""], [], numbers[:, ::2]) == "2caefa9fe426ac16"
     assert fingerprint() == "e3b0c44298fc1c14"

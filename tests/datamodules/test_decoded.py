@@ -26,7 +26,8 @@ def test_images_are_decoded_once_and_again_when_a_source_changes(tmp_path):
         pixels = decode_files(folder, files, 1, 6)
         return {"shape": pixels.shape, "fingerprint": f"made {len(decoded)}", "names": ["a", "b"]}
 
-    decoded, files = [], [write(tmp_path / f"{value}.png", value) for value in (3, 5)]
+    decoded = []
+    files = [write(tmp_path / f"{value}.png", value) for value in (3, 5)]
     for _ in range(2):
         images, meta = decode_once(tmp_path / "cache", files, decode)
         assert images.array[:, 0, 0, 0].tolist() == [3, 5]

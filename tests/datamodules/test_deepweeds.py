@@ -202,7 +202,8 @@ def test_only_what_is_missing_is_downloaded_and_unpacked(root, sample_root, monk
             target.write_bytes(contents[target.name])
         return target
 
-    folder, fetched = root / "deepweeds", []
+    folder = root / "deepweeds"
+    fetched = []
     archive = io.BytesIO()
     with zipfile.ZipFile(archive, "w") as packed:
         for file in (folder / "images").iterdir():

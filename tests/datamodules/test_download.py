@@ -21,21 +21,27 @@ class Publisher(ThreadingHTTPServer):
     def __init__(self):
         super().__init__(("127.0.0.1", 0), Handler)
         self.url = f"http://127.0.0.1:{self.server_port}/file"
-        self.knows_ranges, self.status, self.cut = True, 200, None
-        self.chunked, self.raw, self.size_when_416 = False, None, len(CONTENTS)
-        self.ranges, self.halfway = [], lambda: None
+        self.knows_ranges = True
+        self.status = 200
+        self.cut = None
+        self.chunked = False
+        self.raw = None
+        self.size_when_416 = len(CONTENTS)
+        self.ranges = []
+        self.halfway = lambda: None
 
 
 class Handler(BaseHTTPRequestHandler):
     protocol_version = "HTTP/1.1"  # which has chunks; urllib asks to close after each answer
 
     def do_GET(self):
-        server, wanted = self.server, self.headers["Range"]
-        server.ranges.append(wanted)
+        server = self.server
+        asked = self.headers["Range"]
+        server.ranges.append(asked)
         if server.raw is not None:
             self.wfile.write(server.raw)
             return
-        start = int(wanted.removeprefix("bytes=").removesuffix("-")) if wanted and server.knows_ranges else 0
+        start = int(asked.removeprefix("bytes=").removesuffix("-")) if asked and server.knows_ranges else 0
         if server.status != 200 or start >= len(CONTENTS):
             self.send_response(416 if server.status == 200 else server.status)
             if server.status == 200 and server.size_when_416 is not None:
@@ -81,7 +87,7 @@ def target(tmp_path):
 
 @pytest.fixture
 def part(target):
-    """Where an interrupted download is kept; the folder is there."""
+    """Path of an interrupted download, whose folder exists."""
     target.parent.mkdir()
     return target.with_name("file.part")
 
@@ -174,7 +180,8 @@ def test_a_connection_that_ends_early_keeps_the_part_and_the_next_run_goes_on(pu
 
 def test_a_reply_in_chunks_that_ends_early_keeps_the_part_and_the_next_run_goes_on(publisher, target, monkeypatch):
     monkeypatch.setattr(module, "CHUNK", 10_000)
-    publisher.chunked, publisher.cut = True, 50_000
+    publisher.chunked = True
+    publisher.cut = 50_000
     with pytest.raises(UserError, match=rf"cannot download .*run again to go on, or put the file at {target}"):
         download(publisher.url, target)
     assert not target.exists()

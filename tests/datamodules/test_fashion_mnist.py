@@ -92,7 +92,8 @@ def test_a_missing_file_is_asked_for_at_its_publisher(root, monkeypatch):
         asked.append((folder, download))
         file_of(folder, "t10k-labels-idx1-ubyte").write_bytes(missing)
 
-    asked, file = [], file_of(root, "t10k-labels-idx1-ubyte")
+    asked = []
+    file = file_of(root, "t10k-labels-idx1-ubyte")
     missing = file.read_bytes()
     file.unlink()
     monkeypatch.setattr(torchvision.datasets, "FashionMNIST", publisher)

@@ -53,10 +53,10 @@ def test_splits_pixels_and_labels_are_those_of_the_csv(sample_root, tmp_path):
     assert {name: len(split) for name, split in data.splits.items()} == {"train": 140, "val": 35, "test": 35}
     rows = rows_of(sample_root)
     for name, (pixels, labels) in arrays(data).items():
-        wanted = [row for row in rows if row[2] == USAGES[name]]
-        assert labels.tolist() == [int(row[0]) for row in wanted]
-        assert pixels.shape == (len(wanted), 48, 48, 1)
-        np.testing.assert_array_equal(pixels.reshape(-1, 2304), [np.array(row[1].split(), int) for row in wanted])
+        expected = [row for row in rows if row[2] == USAGES[name]]
+        assert labels.tolist() == [int(row[0]) for row in expected]
+        assert pixels.shape == (len(expected), 48, 48, 1)
+        np.testing.assert_array_equal(pixels.reshape(-1, 2304), [np.array(row[1].split(), int) for row in expected])
 
 
 def test_names_are_lines_of_the_csv(small):

@@ -12,7 +12,8 @@ def texts_of(values, blank=" "):
 
 def test_many_rows_at_once_are_read_like_one_by_one():
     values = np.random.default_rng(0).integers(0, 256, (3, 2304))
-    values[0, :4], values[1, -3:] = [0, 9, 10, 255], [99, 100, 0]
+    values[0, :4] = [0, 9, 10, 255]
+    values[1, -3:] = [99, 100, 0]
     for blank in (" ", "  "):
         assert np.array_equal(parse_pixels(texts_of(values, blank)), values.reshape(-1))
 

@@ -174,7 +174,8 @@ def test_images_are_decoded_once_and_again_when_the_size_or_a_file_changes(class
         decoded.append(arguments)
         return original(*arguments)
 
-    decoded, original = [], image_folder.decode_files
+    decoded = []
+    original = image_folder.decode_files
     monkeypatch.setattr(image_folder, "decode_files", decode)
     for _ in range(2):
         assert load(classes).splits["train"].images.shape[1:] == (32, 32, 3)

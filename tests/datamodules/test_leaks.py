@@ -44,7 +44,8 @@ def test_shots_are_near_by_seconds_and_camera():
 @pytest.mark.parametrize("zone", ["UTC", "America/New_York", "Europe/Berlin"])
 def test_clocks_of_the_machine_do_not_move_shots(zone, monkeypatch):
     """Both pairs are 20 s apart; in New York and in Berlin the clocks are put back between the shots of one."""
-    train, test = ["20161106-015950-0.jpg", "20161030-025950-0.jpg"], ["20161106-020010-0.jpg", "20161030-030010-0.jpg"]
+    train = ["20161106-015950-0.jpg", "20161030-025950-0.jpg"]
+    test = ["20161106-020010-0.jpg", "20161030-030010-0.jpg"]
     with monkeypatch.context() as patch:
         patch.setenv("TZ", zone)
         time.tzset()

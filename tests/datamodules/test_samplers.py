@@ -81,7 +81,7 @@ def test_training_order_is_a_function_of_seed_and_epoch():
 
 @pytest.mark.parametrize("world", [2, 3])
 def test_rank_weights_weigh_an_uneven_last_step_by_images(world):
-    """What makes the mean of the ranks' weighted losses the mean over the images."""
+    """So the mean of the ranks' weighted losses is the mean over the images."""
     for parts in zip(*epoch_of(31, 12, world), strict=True):
         sizes = [len(indices) for _, indices, _ in parts]
         weights = [weight for _, _, weight in parts]

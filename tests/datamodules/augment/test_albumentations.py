@@ -54,7 +54,8 @@ def test_epoch_and_index_are_not_interchangeable():
 def test_flips_and_brightness_are_drawn_independently():
     augmentation = augmenter(FLIP, BRIGHTEN)
     images = [augmentation(PICTURE, 0, index) for index in range(300)]
-    flips, lights = [flipped(image) for image in images], [brightened(image) for image in images]
+    flips = [flipped(image) for image in images]
+    lights = [brightened(image) for image in images]
     assert 110 < sum(flips) < 190
     assert 110 < sum(lights) < 190
     assert abs(np.corrcoef(flips, lights)[0, 1]) < 0.2

@@ -218,7 +218,8 @@ def test_draws_do_not_change_with_batches_or_with_the_kind_of_sequence():
 @pytest.mark.parametrize("config", ["fer", "deepweeds"])
 def test_an_image_is_the_same_in_any_batch(config, monkeypatch):
     images = batch([picture(seed=seed) for seed in range(21)])
-    transforms, indices = from_config(config), np.arange(100, 121)
+    transforms = from_config(config)
+    indices = np.arange(100, 121)
     together = augment(transforms, images, indices)
     monkeypatch.setattr("datamodules.augment.batch.PIXELS_A_PASS", 24 * 24 * 4)  # passes of four images
     assert torch.allclose(together, augment(transforms, images, indices), atol=1e-5)
