@@ -109,16 +109,16 @@ def pictures(count: int) -> Tensor:
 
 
 class Probe(Callback):
-    """Measures what a system does to its network, writes it to a file, and on request kills the process.
+    """Measures what a system does to its network, and writes it to a file.
+
+    It kills the process in epoch KILLED if the variable PROBE_KILLS is set: a run is resumed with its own options only.
 
     Args:
         file: Path of the JSON file.
-        kill: Whether to kill the process in epoch KILLED.
     """
 
-    def __init__(self, file: str, kill: bool = False) -> None:
+    def __init__(self, file: str) -> None:
         self.file = Path(file)
-        self.kill = kill
         self.seen: dict[str, Any] = {"trains": {}}
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -130,7 +130,7 @@ class Probe(Callback):
         """Count the tensors that train in an epoch; kill the process one step after the last checkpoint."""
         trains = sum(parameter.requires_grad for parameter in pl_module.parameters())
         self.seen["trains"][str(trainer.current_epoch)] = trains
-        if self.kill and trainer.current_epoch == KILLED:
+        if os.environ.get("PROBE_KILLS") and trainer.current_epoch == KILLED:
             os.kill(os.getpid(), signal.SIGKILL)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
@@ -208,7 +208,7 @@ def fit_peer(system: str, folder: Path, fit: Fit) -> None:
         plan = {depth: {"params": [names[depth]], "max_transition_epoch": ends[depth]} for depth in range(3)}
         scheduler = FinetuningScheduler(plan, base_max_lr=LR / 10, epoch_transitions_only=True, **option)
         callbacks = [scheduler, FTSCheckpoint(**kept)]
-    probe = Probe(str(folder / "probe.json"), fit.kill)
+    probe = Probe(str(folder / "probe.json"))
     rest: Any = {"callbacks": [*callbacks, probe], "logger": False, "default_root_dir": folder}
     trainer = L.Trainer(max_epochs=fit.epochs, **machine(fit), **rest)
     last = str(folder / f"epoch={KILLED - 1}.ckpt")
@@ -235,9 +235,7 @@ def fit_this(fit: Fit, folder: Path) -> None:
         f" --data.root '{root}/data' --data.batch_size {BATCH} --data.num_workers 0 --trainer.max_epochs {fit.epochs}"
         f" --trainer.callbacks {MODULE}.Probe --trainer.callbacks.file '{folder}/probe.json' --trainer.logger false"
     )
-    if fit.kill:
-        line += " --trainer.callbacks.kill true"
-    elif fit.resume:
+    if fit.resume:
         line += " --ckpt_path last"
     if fit.schedule:
         line += f" --model.schedule {schedule}"
@@ -262,7 +260,8 @@ def start(command: list[str], killed: bool = False) -> None:
     Raises:
         RuntimeError: The command ended in another way; the message is the line that says why.
     """
-    options: Any = {"cwd": Path(__file__).parents[1], "env": os.environ | {"OMP_NUM_THREADS": "1"}, "timeout": 600}
+    env = os.environ | {"OMP_NUM_THREADS": "1"} | ({"PROBE_KILLS": "1"} if killed else {})
+    options: Any = {"cwd": Path(__file__).parents[1], "env": env, "timeout": 600}
     with tempfile.TemporaryFile("w+") as output:  # not a pipe, which a second rank would keep open
         code = subprocess.run([sys.executable, *command], stdout=output, stderr=output, **options).returncode
         output.seek(0)

@@ -11,7 +11,7 @@ def test_phases_and_gradient_norms_are_recorded(sample_root, tmp_path):
     args += ["--trainer.logger", "false", "--trainer.accelerator", "cpu", "--data.num_workers", 0]
     for command in ("fit", "test"):
         checkpoint = ["--ckpt_path", "last"] if command == "test" else []
-        main([command, "--config", "configs/fashion_cnn.yaml", *map(str, [*args, *checkpoint])])
+        main([command, "--config", "configs/fashion_plain.yaml", *map(str, [*args, *checkpoint])])
     folder = tmp_path / "fashion/plain/seed0"
     rows = list(csv.DictReader((folder / "metrics.csv").open()))
     assert [float(row["phase"]) for row in rows] == [1, 1]

@@ -1,10 +1,9 @@
-"""Named on command lines: `--trainer.callbacks+=tests.proofs.callbacks.KillAt --trainer.callbacks.step 7`."""
+"""Named on command lines: `--trainer.callbacks+=tests.proofs.callbacks.KillAt`."""
 
 import json
 import os
 import signal
 from pathlib import Path
-from typing import Literal
 
 from lightning.pytorch.callbacks import Callback
 
@@ -12,18 +11,14 @@ from lightning.pytorch.callbacks import Callback
 class KillAt(Callback):
     """Kills every rank after some steps, as a scheduler does that gives no notice.
 
-    Args:
-        step: Number of optimizer steps before the kill.
-        where: Moment of the kill. batch_end: before a checkpoint of that step; epoch_end: after the checkpoint of the
-            epoch that ends with it, when the next epoch or nothing follows; validation: before its second batch.
+    The variable KILL_AT says when, such as `7 batch_end`, because a run is resumed with its own options only. Moments
+    are batch_end: before a checkpoint of that step; epoch_end: after the checkpoint of the epoch that ends with it,
+    when the next epoch or nothing follows; validation: before its second batch.
     """
 
-    def __init__(self, step: int, where: Literal["batch_end", "epoch_end", "validation"] = "batch_end") -> None:
-        self.step = step
-        self.where = where
-
     def _kill(self, trainer, where):
-        if where == self.where and trainer.global_step >= self.step:
+        step, _, moment = os.environ.get("KILL_AT", "").partition(" ")
+        if where == moment and trainer.global_step >= int(step):
             print(f"killed at step {trainer.global_step}", flush=True)
             os.kill(os.getpid(), signal.SIGKILL)
 

@@ -131,10 +131,10 @@ def killed(launch, tmp_path, tiny_args, small_root):
 
     def give(combination, where, steps, *options):
         args = ["fit", *tiny_args(tmp_path, small_root), *combination.args, *options]
+        args.append("--trainer.callbacks+=tests.proofs.callbacks.KillAt")
         for step in steps:
-            kill = ["--trainer.callbacks+=tests.proofs.callbacks.KillAt", "--trainer.callbacks.step", step]
-            kill += ["--trainer.callbacks.where", where]
-            done = launch(*args, *kill, world=combination.world, check=False)
+            kill = {"KILL_AT": f"{step} {where}"}
+            done = launch(*args, world=combination.world, env=kill, check=False)
             assert f"killed at step {step}\n" in done.output, done.output
             if "--ckpt_path" not in args:
                 args = [*args, "--ckpt_path", "last"]

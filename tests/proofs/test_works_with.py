@@ -10,6 +10,7 @@ import torch
 from datamodules import sample_data
 
 GRADUAL = '{"class_path": "transfer.Gradual", "init_args": {"at": [1, 2]}}'
+KILLED = "--trainer.callbacks+=tests.proofs.callbacks.KillAt"
 EMA = ["--trainer.callbacks+=EMAWeightAveraging", "--trainer.callbacks.decay", 0.9]
 
 
@@ -99,9 +100,9 @@ def test_averaged_weights_leave_frozen_stages_alone_and_resume(fit):
             torch.testing.assert_close(value, start[name], rtol=1e-5, atol=1e-7)
     assert not torch.equal(last["state_dict"]["network.fc.weight"], last["current_model_state"]["network.fc.weight"])
 
-    kill = ["--trainer.callbacks+=tests.proofs.callbacks.KillAt", "--trainer.callbacks.step", 7]
-    fit(*EMA, *kill, "--run.every_n_train_steps", 1, runs="killed", check=False)
-    resumed = fit(*EMA, "--run.every_n_train_steps", 1, "--ckpt_path", "last", runs="killed")[1]
+    args = [*EMA, KILLED, "--run.every_n_train_steps", 1]
+    fit(*args, runs="killed", env={"KILL_AT": "7 batch_end"}, check=False)
+    resumed = fit(*args, "--ckpt_path", "last", runs="killed")[1]
     whole = fit(*EMA, runs="whole")[1]
     for key in ("state_dict", "current_model_state"):
         for name, value in whole[key].items():
@@ -126,8 +127,8 @@ def test_a_users_own_step_checkpoints_resume_or_are_refused(fit, launch, tiny_ar
 def test_a_checkpoint_between_accumulated_batches_is_refused(fit, launch, tiny_args, data, tmp_path):
     """Lightning's callback writes one when it does not remember that it has saved the step before."""
     accumulate = ["--trainer.accumulate_grad_batches", 2]
-    kill = ["--trainer.callbacks+=tests.proofs.callbacks.KillAt", "--trainer.callbacks.step", 5]
-    _, last = fit(*accumulate, *kill, "--run.every_n_train_steps", 1, check=False)
+    kill = {"KILL_AT": "5 batch_end"}
+    _, last = fit(*accumulate, KILLED, "--run.every_n_train_steps", 1, env=kill, check=False)
     done = last["loops"]["fit_loop"]["epoch_loop.batch_progress"]["current"]
     assert done["processed"] == 2
     done["processed"] = 3
@@ -174,8 +175,8 @@ def test_from_best_goes_on_with_the_best_epoch_of_the_phase_before(fit):
     lpft = '{"class_path": "transfer.LPFT", "init_args": {"probe": 3, "from_best": true, "lr_factor": 1e-30}}'
     args = ["--model.strategy", lpft, "--trainer.max_epochs", 4, "--model.schedule", "constant"]
     args += ["--model.optimizer", "sgd", "--model.lr", 10, "--model.warmup_epochs", 0]
-    kill = ["--trainer.callbacks+=tests.proofs.callbacks.KillAt", "--trainer.callbacks.step", 15]
-    _, probed = fit(*args, *kill, "--trainer.callbacks.where", "epoch_end", check=False)
+    args.append(KILLED)
+    _, probed = fit(*args, env={"KILL_AT": "15 epoch_end"}, check=False)
     _, last = fit(*args, "--ckpt_path", "last")
     weight = "network.fc.weight"
     best = probed["callbacks"]["PhaseCallback"]["best_weights"][weight]
