@@ -19,6 +19,16 @@ State = Literal["new", "begun", "interrupted", "stopped early", "trained", "fini
 NAME = re.compile(r"seed(0|[1-9]\d*)(?:-fold([1-9]\d*))?")
 
 
+class _File:
+    """A file of a run's folder, by the parts of its path below the folder."""
+
+    def __init__(self, *parts: str) -> None:
+        self.parts = parts
+
+    def __get__(self, run: "RunFolder", owner: type) -> Path:
+        return run.path.joinpath(*self.parts)
+
+
 @dataclass(frozen=True)
 class RunFolder:
     """The folder of one run, `<root>/<study>/<strategy>/seed<k>`; a fold other than 0 adds `-fold<f>`.
@@ -73,64 +83,17 @@ class RunFolder:
         """Path of the folder."""
         return self.moved or self.root / self.name
 
-    # Its files.
-
-    @property
-    def config(self) -> Path:
-        """Every value that was set."""
-        return self.path / names.CONFIG
-
-    @property
-    def fit_end(self) -> Path:
-        """How `fit` ended."""
-        return self.path / names.FIT_END
-
-    @property
-    def epochs(self) -> Path:
-        """One row an epoch."""
-        return self.path / names.EPOCHS
-
-    @property
-    def cost(self) -> Path:
-        """Cost of the training by phase."""
-        return self.path / names.COST
-
-    @property
-    def scores(self) -> Path:
-        """Scores of the test, and what they were made with."""
-        return self.path / names.SCORES
-
-    @property
-    def answers(self) -> Path:
-        """Label and probabilities of every test image."""
-        return self.path / names.ANSWERS
-
-    @property
-    def mistakes(self) -> Path:
-        """The most confident wrong answers."""
-        return self.path / names.MISTAKES
-
-    @property
-    def checkpoints(self) -> Path:
-        """Folder of best.ckpt and last.ckpt."""
-        return self.path / names.CHECKPOINTS
-
-    @property
-    def best(self) -> Path:
-        """Checkpoint of the epoch with the best validation score."""
-        return self.checkpoints / "best.ckpt"
-
-    @property
-    def last(self) -> Path:
-        """Checkpoint to resume from."""
-        return self.checkpoints / "last.ckpt"
-
-    @property
-    def wandb_id(self) -> Path:
-        """Id of the W&B run that this run is."""
-        return self.path / "wandb" / "id"
-
-    # Its content.
+    config = _File(names.CONFIG)  # every value that was set
+    fit_end = _File(names.FIT_END)  # how `fit` ended
+    epochs = _File(names.EPOCHS)  # one row an epoch
+    cost = _File(names.COST)  # cost of the training by phase
+    scores = _File(names.SCORES)  # scores of the test, and what they were made with
+    answers = _File(names.ANSWERS)  # label and probabilities of every test image
+    mistakes = _File(names.MISTAKES)  # the most confident wrong answers
+    checkpoints = _File(names.CHECKPOINTS)
+    best = _File(names.CHECKPOINTS, "best.ckpt")  # of the epoch with the best validation score
+    last = _File(names.CHECKPOINTS, "last.ckpt")  # to resume from
+    wandb_id = _File("wandb", "id")  # of the W&B run that this run is
 
     def state(self) -> State:
         """How far the run is.

@@ -50,7 +50,8 @@ def test_the_arm_is_in_the_table_and_has_a_target(house):
         assert done.returncode == 0, done.stderr
         return done.stdout
 
-    shown = run(sys.executable, "-m", "experiments.table", "--study", "fer", "--seeds", "0", "--plan")
-    arms = re.findall(r"fer/(\w+)/seed0", shown)
-    assert arms == ["frozen", "partial", "full", "gradual", "lpft", "layerdecay", "toptwo"]
+    options = ["--study", "fer", "--strategies", "toptwo", "--seeds", "0", "--plan"]
+    assert "fer/toptwo/seed0" in run(sys.executable, "-m", "experiments.table", *options)
+    arms = run(sys.executable, "-c", "from experiments.studies import STUDIES; print(*STUDIES['fer'].arms)")
+    assert arms.split() == ["frozen", "partial", "full", "gradual", "lpft", "layerdecay", "toptwo"]
     assert "configs/deepweeds_toptwo.yaml" in run("make", "-n", "deepweeds-toptwo")

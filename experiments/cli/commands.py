@@ -226,27 +226,17 @@ class CLI(LightningCLI):
             print(f"\nbest {MONITOR}: {self.best.best_model_score:.4f}; test it once, with\n")
             print(f"  lightning test --config {self.folder.config} --ckpt_path {self.folder.best}\n", flush=True)
 
-    def before_test(self) -> None:
-        """Refuse scores without a trained model."""
-        self._need_checkpoint()
-
-    def before_validate(self) -> None:
-        """Refuse scores without a trained model."""
-        self._need_checkpoint()
-
-    def before_predict(self) -> None:
-        """Refuse predictions without a trained model."""
-        self._need_checkpoint()
-
     def after_test(self) -> None:
         """Log the cost beside the scores: the part of the W&B run that has the scores plots one against the other."""
         log_cost(self.trainer.loggers, self.folder)
 
-    def _need_checkpoint(self) -> None:
-        if self.command.ckpt_path is None:
+    def _run_subcommand(self, subcommand: str) -> None:
+        """Run the subcommand; refuse scores and predictions without a trained model."""
+        if subcommand in ("validate", "test", "predict") and self.command.ckpt_path is None:
             raise UserError(
-                f"{self.subcommand} needs --ckpt_path: best, last or a file (the weights before training mean nothing)"
+                f"{subcommand} needs --ckpt_path: best, last or a file (the weights before training mean nothing)"
             )
+        super()._run_subcommand(subcommand)
 
 
 class Resolved(CLI):
