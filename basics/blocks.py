@@ -7,7 +7,6 @@ Every generated table of a page is refreshed by `replace_block`. A block that a 
 
 import re
 import sys
-from collections.abc import Sequence
 from pathlib import Path
 
 from basics.errors import stop
@@ -19,32 +18,27 @@ def all_pages() -> list[Path]:
     return [page for page in (Path("README.md"), *sorted(Path("docs").glob("*.md"))) if page.is_file()]
 
 
-def block_names(pages: Sequence[Path] | None = None) -> list[str]:
+def block_names() -> list[str]:
     """Names of all blocks, in the order of the pages."""
-    found = [re.findall(r"^<!-- ([a-z][\w-]*) -->$", page.read_text(), re.M) for page in _given_or_all(pages)]
-    return [name for names in found for name in names]
+    texts = [page.read_text() for page in all_pages()]
+    return [name for text in texts for name in re.findall(r"^<!-- ([a-z][\w-]*) -->$", text, re.M)]
 
 
-def read_block(name: str, pages: Sequence[Path] | None = None) -> str:
+def read_block(name: str) -> str:
     """The lines between the markers of a block.
-
-    Args:
-        name: Name of the block.
-        pages: Pages to search; None means all.
 
     Raises:
         SystemExit: No page has the block, or its end is missing; one line says so.
     """
-    return _find(name, _given_or_all(pages))[2]
+    return _find(name)[2]
 
 
-def replace_block(name: str, content: str, pages: Sequence[Path] | None = None) -> Path:
+def replace_block(name: str, content: str) -> Path:
     """Write new lines between the markers of a block. The page is replaced as a whole or not at all.
 
     Args:
         name: Name of the block.
         content: The new lines.
-        pages: Pages to search; None means all.
 
     Returns:
         The page that holds the block.
@@ -52,7 +46,7 @@ def replace_block(name: str, content: str, pages: Sequence[Path] | None = None) 
     Raises:
         SystemExit: No page has the block, or its end is missing; one line says so.
     """
-    page, before, old, after = _find(name, _given_or_all(pages))
+    page, before, old, after = _find(name)
     lines = content.rstrip("\n") + "\n"
     if lines != old:
         write_file(page, before + lines + after)
@@ -65,15 +59,11 @@ def indented(text: str) -> str:
     return "".join(f"    {line}".rstrip() + "\n" for line in lines).strip("\n") + "\n"
 
 
-def _given_or_all(pages: Sequence[Path] | None) -> Sequence[Path]:
-    return all_pages() if pages is None else pages
-
-
-def _find(name: str, pages: Sequence[Path]) -> tuple[Path, str, str, str]:
+def _find(name: str) -> tuple[Path, str, str, str]:
     """The page of a block, the text up to its first line, its lines, and the text from its end."""
     start = f"<!-- {name} -->\n"
     end = f"<!-- /{name} -->"
-    page = next((page for page in pages if start in page.read_text()), None)
+    page = next((page for page in all_pages() if start in page.read_text()), None)
     if page is None:
         stop(f"no page has a line {start.strip()} with a line {end} below it: README.md and docs/ are searched")
     before, _, rest = page.read_text().partition(start)

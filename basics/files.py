@@ -3,6 +3,7 @@
 import csv
 import hashlib
 import io
+import json
 import os
 import shutil
 import tempfile
@@ -18,6 +19,11 @@ def write_file(path: Path, content: str | bytes) -> None:
     work = path.with_name(f".{path.name}.{os.getpid()}")
     work.write_bytes(content.encode() if isinstance(content, str) else content)
     work.replace(path)
+
+
+def write_json(path: Path, record: Any, indent: int | None = 1) -> None:
+    """Write a record as JSON, as `write_file` does."""
+    write_file(path, json.dumps(record, indent=indent) + "\n")
 
 
 def write_csv(path: Path, header: Sequence[str], rows: Iterable[Sequence[Any]]) -> None:

@@ -5,7 +5,7 @@ from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Literal
 
-from basics.files import write_file
+from basics.files import write_json
 
 Ending = Literal["finished", "stopped early", "signal", "error", "diverged"]
 
@@ -30,7 +30,7 @@ class FitEnd:
 
     def write(self, path: Path) -> None:
         """Write the file, whole or not at all."""
-        write_file(path, json.dumps(asdict(self), indent=1) + "\n")
+        write_json(path, asdict(self))
 
     @classmethod
     def read(cls, path: Path) -> "FitEnd | None":

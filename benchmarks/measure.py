@@ -12,7 +12,7 @@ from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
 
-from basics.files import write_file
+from basics.files import write_json
 
 FALL = 0.25  # `make bench-check` fails where a ratio has lost more than this share
 PACKAGES = ("torch", "torchvision", "lightning", "timm", "albumentations", "numpy", "pandas")
@@ -160,7 +160,7 @@ def write_rows(path: Path, rows: Sequence[Row], device: str | None, **more: Any)
         content = json.loads(path.read_text())
     else:
         content = {"machine": machine(device), "versions": versions(), "date": date.today().isoformat(), **more}
-    write_file(path, json.dumps({**content, "rows": kept}, indent=2) + "\n")
+    write_json(path, {**content, "rows": kept}, indent=2)
 
 
 def machine(device: str) -> str:

@@ -1,7 +1,6 @@
 """The cost of a run, phase by phase."""
 
 import importlib
-import json
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
@@ -11,7 +10,7 @@ import lightning.pytorch as L
 import torch
 from lightning.pytorch.callbacks import Checkpoint
 
-from basics.files import write_file
+from basics.files import write_json
 from callbacks.epoch_table import peak_memory_mb
 from callbacks.files import is_dev_run
 from callbacks.phases import numel
@@ -103,7 +102,7 @@ class CostLedger(Checkpoint):
         phase["epochs"] += 1
         phase["peak_memory_mb"] = max(phase["peak_memory_mb"], peak_memory_mb(pl_module.device))
         if trainer.is_global_zero and not is_dev_run(trainer):
-            write_file(self.path, json.dumps(cost(self.phases), indent=1) + "\n")
+            write_json(self.path, cost(self.phases))
 
     def on_train_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Stop the clock."""

@@ -1,7 +1,6 @@
 """The most confident wrong answers of a test, as pictures."""
 
 import base64
-import json
 from pathlib import Path
 from typing import Any
 
@@ -9,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from basics.files import write_file
+from basics.files import write_json
 from classification import Classifier
 from classification.grad_cam import grad_cam
 from datamodules import ImageDataModule
@@ -55,7 +54,7 @@ def write_mistakes(
                     "cam": None if maps is None else png(overlay(image, maps[number])),
                 }
             )
-    write_file(path, json.dumps(record) + "\n")
+    write_json(path, record, indent=None)
 
 
 def overlay(image: Any, heat: Any) -> Any:

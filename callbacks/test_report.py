@@ -14,7 +14,7 @@ from rich.console import Console
 from rich.table import Table
 from torch import Tensor
 
-from basics.files import write_file
+from basics.files import write_file, write_json
 from callbacks.confusion_plot import draw_confusion_matrix
 from callbacks.files import is_dev_run
 from callbacks.gather import GatheringCallback
@@ -115,7 +115,7 @@ class TestReport(GatheringCallback):
             for key in ("checkpoint", "data_fingerprint"):
                 if old.get(key) != record[key]:
                     print(f"replacing {path}, which was of {key} {old.get(key)}")
-        write_file(path, json.dumps(record, indent=1) + "\n")
+        write_json(path, record)
 
 
 def clean_scores(labels: Tensor, probabilities: Tensor) -> dict[str, Any]:

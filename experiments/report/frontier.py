@@ -27,23 +27,13 @@ class Point:
     f1: Interval
 
 
-def frontier(points: Sequence[Point], xlabel: str, says: str) -> str:
-    """Macro-F1 against cost as SVG.
+def frontier(points: Sequence[Point], xlabel: str, says: str, width: int = 390) -> str:
+    """Macro-F1 against cost as SVG: a point for each arm, and the line of the arms that no other beats for less.
 
     Args:
         points: The arms.
         xlabel: Name and unit of the cost.
         says: The finding, for readers who cannot see the figure.
-    """
-    return to_svg(frontier_figure(points, xlabel), says)
-
-
-def frontier_figure(points: Sequence[Point], xlabel: str, width: int = 390) -> Any:
-    """Draw macro-F1 against cost, a point for each arm, and the line of the arms that no other beats for less.
-
-    Args:
-        points: The arms.
-        xlabel: Name and unit of the cost.
         width: Width of the figure in CSS pixels.
     """
     figure, axes = panel(width, 310, bottom=44)
@@ -61,7 +51,7 @@ def frontier_figure(points: Sequence[Point], xlabel: str, width: int = 390) -> A
     axes.set_title("macro-F1 on test", loc="left", fontsize=12, color=MUTED)
     axes.get_xlim(), axes.get_ylim()  # matplotlib sets the limits when they are asked for
     _name_points(figure, axes, points, front)
-    return figure
+    return to_svg(figure, says)
 
 
 def _name_points(figure: Any, axes: Any, points: Sequence[Point], front: Sequence[Point]) -> None:

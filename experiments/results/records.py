@@ -3,14 +3,13 @@
 A record refuses a value of another type, a number that is not finite, and a key that it does not name.
 """
 
-import json
 from pathlib import Path
 from typing import Annotated, Any, Literal, final
 
 from pydantic import BaseModel, ConfigDict, Field, ValidationError, model_validator
 
 from basics.errors import stop
-from basics.files import write_file
+from basics.files import write_json
 from experiments import numbers
 
 Bounds = Annotated[tuple[float, float], Field(strict=False)]  # JSON has lists only
@@ -318,7 +317,7 @@ def save(path: Path, results: StudyResults) -> None:
     content = results.model_dump()
     content["arms"] = [_flat(arm) for arm in content["arms"]]
     content["pairs"] = [{"a": pair["a"], "b": pair["b"]} | pair for pair in content["pairs"]]
-    write_file(path, json.dumps(content, indent=1, allow_nan=False) + "\n")
+    write_json(path, content)
 
 
 def load(path: Path) -> StudyResults:

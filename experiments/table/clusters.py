@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from basics.errors import stop
-from basics.files import new_folder, write_file
+from basics.files import new_folder, write_file, write_json
 from experiments.table.cells import Cell, run_cell
 from experiments.table.launchers import Events
 
@@ -141,7 +141,7 @@ def on_slurm(cells: Sequence[Cell], jobs: int | None = None, cluster: str = "slu
         print("submitted " + ", ".join(f"{job.job_id} ({cell.name})" for cell, job in zip(new, submitted, strict=True)))
     if queued:
         print(f"in the queue already: {', '.join(queued)}")
-    write_file(record, json.dumps(known, indent=1) + "\n")
+    write_json(record, known)
     for cell in failed:
         yield cell, 1
 

@@ -10,7 +10,7 @@ from rich.progress import BarColumn, Progress, ProgressColumn, Task
 from rich.table import Table
 from rich.text import Text
 
-from experiments.numbers import rough_duration
+from experiments.numbers import duration
 from experiments.table.cells import BUSY, Cell
 
 
@@ -120,7 +120,7 @@ class Board:
         seconds = self.clock.left(open_cells, self.running)
         done = len(self.cells) - len(open_cells) - len(self.failed)
         failed = f", {len(self.failed)} failed" if self.failed else ""
-        to_go = f", about {rough_duration(seconds / max(1, len(self.running)))} to go" if seconds else ""
+        to_go = f", about {duration(seconds / max(1, len(self.running)))} to go" if seconds else ""
         waiting = len(open_cells) - len(self.running)
         return f"{done} of {len(self.cells)} done{failed}, {len(self.running)} running, {waiting} left{to_go}"
 
@@ -142,6 +142,6 @@ def print_cells(cells: Sequence[Cell], clock: Clock, costs: Mapping[str, float])
         table.add_row(name, cell.state(), f"{costs[cell.strategy]:.1f}", "" if seconds is None else f"{seconds:.0f}")
     left = [cell for cell in cells if cell.state() != "finished"]
     seconds = clock.left(left, {})
-    to_go = "" if seconds is None else f", {rough_duration(seconds)} one after the other"
+    to_go = "" if seconds is None else f", {duration(seconds)} one after the other"
     Console().print(table)
     print(f"cost: epochs in which everything learns\n{len(left)} of {len(cells)} runs are left{to_go}")

@@ -1,16 +1,14 @@
 """Steps of a table: trials of learning rates, runs, results; recorded so that the same command goes on."""
 
 import argparse
-import json
 import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from math import isnan
-from pathlib import Path
 from typing import Any
 
 from basics.errors import stop
-from basics.files import write_file
+from basics.files import write_json
 from basics.names import MONITOR
 from experiments.configs import look_up
 from experiments.studies import study_of
@@ -144,11 +142,6 @@ def best_score(cell: Cell) -> float:
     """Best validation score of a run; epochs without a validation have none."""
     scores = [row[MONITOR] for row in cell.run.rows() if MONITOR in row]
     return max(score for score in scores if not isnan(score))
-
-
-def write_json(path: Path, record: Mapping[str, Any]) -> None:
-    """Write a file, whole or not at all."""
-    write_file(path, json.dumps(record, indent=1) + "\n")
 
 
 def close(given: argparse.Namespace, board: Board, finals: Sequence[Cell]) -> int:

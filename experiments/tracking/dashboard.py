@@ -4,7 +4,6 @@ Both are made by the functions below through wandb-workspaces. With a login they
 there already; without one the same definition goes to a file.
 """
 
-import json
 import os
 from collections.abc import Mapping, Sequence
 from pathlib import Path
@@ -12,7 +11,7 @@ from typing import Any
 
 import datamodules
 from basics.errors import stop
-from basics.files import write_file
+from basics.files import write_json
 from basics.names import MONITOR
 from experiments.studies import STUDIES
 from experiments.tracking.wandb_logger import PROJECT, logged_in
@@ -192,7 +191,7 @@ def write() -> None:
     if not logged_in() or os.environ.get("WANDB_MODE") in ("offline", "dryrun", "disabled"):
         path = Path("results", "dashboard.json")
         path.parent.mkdir(exist_ok=True)
-        write_file(path, json.dumps(definition(project), indent=1) + "\n")
+        write_json(path, definition(project))
         print(f"wrote {path}: nobody is logged in to W&B; to create both there: wandb login && make dashboard")
         return
     import wandb
