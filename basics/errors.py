@@ -1,6 +1,8 @@
 """The error that is the user's to mend, and how a program ends with it."""
 
 import sys
+from collections.abc import Iterator
+from contextlib import contextmanager
 from typing import NoReturn
 
 
@@ -18,8 +20,15 @@ def stop(message: str) -> NoReturn:
     raise SystemExit(2)
 
 
-def user_mistake(error: BaseException | None) -> UserError | None:
-    """The mistake of the user that an exception is, also if a parser has wrapped it in an exception of its own."""
-    while error is not None and not isinstance(error, UserError):
-        error = error.__cause__
-    return error
+@contextmanager
+def one_line_mistakes() -> Iterator[None]:
+    """Stop with one line at a mistake of the user, also if a parser has wrapped it in an exception of its own."""
+    try:
+        yield
+    except Exception as error:
+        cause: BaseException | None = error
+        while cause is not None and not isinstance(cause, UserError):
+            cause = cause.__cause__
+        if cause:
+            stop(str(cause))
+        raise

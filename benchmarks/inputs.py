@@ -11,7 +11,14 @@ from torch.utils.data import ConcatDataset
 
 from benchmarks import peers
 from benchmarks.sides import our_data, transferred
-from datamodules import FER2013, DeepWeeds
+from datamodules import FER2013, DeepWeeds, ImageDataModule
+
+
+def prepared(data: ImageDataModule) -> ImageDataModule:
+    """Decode a data set if that was not done before, and map its splits."""
+    data.prepare_data()
+    data.setup("fit")
+    return data
 
 
 def faces(root: Path, part: str, augmented: bool) -> Any:
@@ -22,10 +29,7 @@ def faces(root: Path, part: str, augmented: bool) -> Any:
         part: `train` or `val`.
         augmented: Whether its images are augmented.
     """
-    data = FER2013(root=str(root))
-    data.prepare_data()
-    data.setup("fit")
-    split = data.splits[part]
+    split = prepared(FER2013(root=str(root))).splits[part]
     return peers.Faces((split.images.array[split.rows][..., 0], split.labels), peers.face_transform(augmented))
 
 
@@ -56,13 +60,21 @@ def our_batches(root: Path, more: list[str]) -> Callable[[int], Iterator[Any]]:
 
 def peer_batches(root: Path) -> Callable[[int], Iterator[Any]]:
     """Make the peer's batches of DeepWeeds from the JPEG files: float, augmented, normalised."""
-    data = DeepWeeds(root=str(root), download=False)
-    data.prepare_data()
-    data.setup("fit")
-    split = data.splits["train"]
+    split = prepared(DeepWeeds(root=str(root), download=False)).splits["train"]
     files = [root / "deepweeds" / "images" / name for name in split.names]
     batches = peers.loader(peers.Photos(files, split.labels.tolist(), peers.photo_transform(112)), batch_size=64)
     return lambda _: iter(batches)
+
+
+def timed(read: Callable[[], object]) -> Callable[[], float]:
+    """Make a function that gives the seconds of one call of another."""
+
+    def function() -> float:
+        start = time.perf_counter()
+        read()
+        return time.perf_counter() - start
+
+    return function
 
 
 def read_cold(root: Path) -> Callable[[], float]:
@@ -70,35 +82,18 @@ def read_cold(root: Path) -> Callable[[], float]:
 
     def function() -> float:
         with tempfile.TemporaryDirectory() as folder:
-            start = time.perf_counter()
-            data = FER2013(root=str(root), cache_dir=folder)
-            data.prepare_data()
-            data.setup("fit")
-            return time.perf_counter() - start
+            return timed(lambda: prepared(FER2013(root=str(root), cache_dir=folder)))()
 
     return function
 
 
 def read_warm(root: Path) -> Callable[[], float]:
     """Time our reading of what an earlier start has decoded."""
-
-    def function() -> float:
-        start = time.perf_counter()
-        data = FER2013(root=str(root))
-        data.prepare_data()
-        data.setup("fit")
-        return time.perf_counter() - start
-
+    function = timed(lambda: prepared(FER2013(root=str(root))))
     function()
     return function
 
 
 def read_pandas(root: Path) -> Callable[[], float]:
     """Time the peer's reading of the CSV file, which every start repeats."""
-
-    def function() -> float:
-        start = time.perf_counter()
-        peers.read_fer2013(root / "fer2013" / "fer2013.csv")
-        return time.perf_counter() - start
-
-    return function
+    return timed(lambda: peers.read_fer2013(root / "fer2013" / "fer2013.csv"))

@@ -18,7 +18,7 @@ from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
 import fashion_cnn  # noqa: F401  (makes its classes known by their short names)
 import transfer
-from basics.errors import UserError, stop, user_mistake
+from basics.errors import UserError, one_line_mistakes
 from basics.files import write_file
 from basics.names import MONITOR, PREDICTIONS
 from callbacks import (
@@ -265,10 +265,7 @@ def run(args: Sequence[str]) -> None:
     """Run a command line; mistakes of the user end in one line and exit code 2."""
     torch.set_float32_matmul_precision("high")  # TF32 on the GPUs that have it
     try:
-        CLI(from_checkpoint(args))
-    except Exception as error:
-        if mistake := user_mistake(error):
-            stop(str(mistake))
-        raise
+        with one_line_mistakes():
+            CLI(from_checkpoint(args))
     finally:
         finish_wandb()

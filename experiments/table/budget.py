@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
 
-from basics.errors import stop, user_mistake
+from basics.errors import one_line_mistakes, stop
 from experiments.configs import Config, look_up, replaced
 
 Budget = Literal["epochs", "steps", "cost"]
@@ -53,12 +53,8 @@ def read_arm(options: Sequence[str]) -> tuple[dict[str, Any], ArmCost]:
     from experiments.cli.entry import quieten
 
     quieten()
-    try:
+    with one_line_mistakes():
         cli = Resolved(["plan", *options])
-    except Exception as error:
-        if mistake := user_mistake(error):
-            stop(str(mistake))
-        raise
     return cli.resolved, ArmCost(cli.model.phases, cli.model.relative_costs())
 
 
