@@ -15,7 +15,7 @@ from pathlib import Path
 from basics.blocks import replace_block
 from basics.errors import stop
 from benchmarks.measure import Row, fallen, merge, read_rows, summarise, table, write_rows
-from benchmarks.rows import GROUPS, Place, make_scratch
+from benchmarks.rows import GROUPS, Conditions, make_scratch
 from benchmarks.specs import QUICK, SPECS
 
 RESULTS = Path(__file__).with_name("results.json")
@@ -49,13 +49,13 @@ def measure(names: Sequence[str], root: Path, device: str, repeats: int, quick: 
         quick: Whether to take fewer steps and repeats.
     """
     with tempfile.TemporaryDirectory() as folder:
-        place = Place(root, Path(folder), device, repeats, quick)
-        make_scratch(root, place.scratch)
+        conditions = Conditions(root, Path(folder), device, repeats, quick)
+        make_scratch(root, conditions.scratch)
         for group, function in GROUPS.items():
             if not set(group) & set(names):
                 continue
             start = time.perf_counter()
-            for name, (ours, peer) in function(place).items():
+            for name, (ours, peer) in function(conditions).items():
                 if name in names:
                     row = summarise(name, SPECS[name], ours, peer)
                     values = f"{row.ours:.4g}, {row.peer:.4g} {row.unit}"

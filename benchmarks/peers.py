@@ -125,7 +125,8 @@ class Peer(L.LightningModule):
 
     def __init__(self, backbone: nn.Module, head: nn.Module, classes: int) -> None:
         super().__init__()
-        self.backbone, self.head = backbone, head
+        self.backbone = backbone
+        self.head = head
         scores = {
             "accuracy": MulticlassAccuracy(classes, average="micro"),
             "f1_macro": MulticlassF1Score(classes, average="macro"),

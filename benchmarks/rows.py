@@ -29,7 +29,7 @@ Samples = dict[str, tuple[list[float], list[float]]]  # name of a row: our value
 
 
 @dataclass(frozen=True)
-class Place:
+class Conditions:
     """Folders and thoroughness of the measurements.
 
     Attributes:
@@ -67,7 +67,7 @@ def alternate(sides: list[Any], repeats: int, counts: list[int], skip: int) -> l
     return found
 
 
-def training(place: Place, row: str) -> Samples:
+def training(conditions: Conditions, row: str) -> Samples:
     """Measure a training epoch by blocks of steps of both sides."""
     config, arm, more, counts = {
         "partial_epoch": ("fer_partial", "partial", PLAIN, (24, 8)),
@@ -76,40 +76,40 @@ def training(place: Place, row: str) -> Samples:
         "fashion_epoch": ("fashion_plain", "fashion", [], (40, 30)),
     }[row]
     if arm == "fashion":
-        data = partial(inputs.clothes, place.root)
+        data = partial(inputs.clothes, conditions.root)
         images = FASHION
     else:
-        data = partial(inputs.faces, place.root, "train", row != "partial_epoch")
+        data = partial(inputs.faces, conditions.root, "train", row != "partial_epoch")
         images = TRAIN
-    root = place.scratch if row == "partial_epoch" else place.root
+    root = conditions.scratch if row == "partial_epoch" else conditions.root
     with ExitStack() as stack:
         sides = [
-            Side(ours, fit_arguments(config, root, place.device, more)),
-            Side(peer, arm, data, place.device),
+            Side(ours, fit_arguments(config, root, conditions.device, more)),
+            Side(peer, arm, data, conditions.device),
         ]
         for side in sides:
             stack.callback(side.close)
-        mine, theirs = alternate(sides, place.repeats, [place.steps(count) for count in counts], 5)
+        mine, theirs = alternate(sides, conditions.repeats, [conditions.steps(count) for count in counts], 5)
     scale = images / BATCH
     return {row: ([scale * it for it in mine], [scale * it for it in theirs])}
 
 
-def frozen(place: Place) -> Samples:
+def frozen(conditions: Conditions) -> Samples:
     """Measure the frozen arm: our whole runs, between them blocks of the peer's training and validation steps."""
-    epochs = 4 if place.quick else EPOCHS
+    epochs = 4 if conditions.quick else EPOCHS
     more = [*PLAIN, "--trainer.max_epochs", str(epochs)]
     samples: Samples = {name: ([], []) for name in ("frozen_epoch", "frozen_first_epoch", "frozen_run")}
     with ExitStack() as stack:
-        line = fit_arguments("fer_frozen", place.scratch, place.device, more)
-        runs = Side(our_runs, line, place.scratch / ".features")
-        train = Side(peer, "frozen", partial(inputs.faces, place.root, "train", False), place.device)
-        val = Side(peer, "frozen", partial(inputs.many_val_faces, place.root), place.device, True)
+        line = fit_arguments("fer_frozen", conditions.scratch, conditions.device, more)
+        runs = Side(our_runs, line, conditions.scratch / ".features")
+        train = Side(peer, "frozen", partial(inputs.faces, conditions.root, "train", False), conditions.device)
+        val = Side(peer, "frozen", partial(inputs.many_val_faces, conditions.root), conditions.device, True)
         for side in (runs, train, val):
             stack.callback(side.close)
-        for _ in range(2 if place.quick else place.repeats):
+        for _ in range(2 if conditions.quick else conditions.repeats):
             stamps = runs.turn(1)
-            steps = place.steps(24)
-            val_steps = place.steps(10)
+            steps = conditions.steps(24)
+            val_steps = conditions.steps(10)
             step = train.turn(steps, 5) / steps
             val_step = val.turn(val_steps, 5) / val_steps
             epoch = step * TRAIN / BATCH
@@ -119,61 +119,61 @@ def frozen(place: Place) -> Samples:
             for (mine, theirs), (one, other) in zip(samples.values(), pairs, strict=True):
                 mine.append(one)
                 theirs.append(other)
-    if place.quick:
+    if conditions.quick:
         del samples["frozen_run"]  # the row is defined for EPOCHS epochs
     return samples
 
 
-def reading(place: Place) -> Samples:
+def reading(conditions: Conditions) -> Samples:
     """Measure the reading of FER2013 into arrays."""
     with ExitStack() as stack:
         makes = (inputs.read_cold, inputs.read_pandas, inputs.read_warm)
-        sides = [Side(calls, partial(make, place.root)) for make in makes]
+        sides = [Side(calls, partial(make, conditions.root)) for make in makes]
         for side in sides:
             stack.callback(side.close)
-        cold, pandas, warm = alternate(sides, 3 if place.quick else place.repeats, [1, 1, 9], 0)
+        cold, pandas, warm = alternate(sides, 3 if conditions.quick else conditions.repeats, [1, 1, 9], 0)
     return {"fer_cold": (cold, pandas), "fer_warm": (warm, pandas)}
 
 
-def overhead(place: Place) -> Samples:
+def overhead(conditions: Conditions) -> Samples:
     """Measure our loop and a bare one in many short blocks, because their difference is small."""
     with ExitStack() as stack:
         sides = [
-            Side(ours, fit_arguments("fashion_plain", place.root, place.device)),
-            Side(bare, "fashion_plain", place.root, place.device),
+            Side(ours, fit_arguments("fashion_plain", conditions.root, conditions.device)),
+            Side(bare, "fashion_plain", conditions.root, conditions.device),
         ]
         for side in sides:
             stack.callback(side.close)
-        mine, theirs = alternate(sides, 3 * place.repeats, [12, 12], 1)
+        mine, theirs = alternate(sides, 3 * conditions.repeats, [12, 12], 1)
     return {"loop_overhead": ([1000 * it for it in mine], [1000 * it for it in theirs])}
 
 
-def decoding(place: Place) -> Samples:
+def decoding(conditions: Conditions) -> Samples:
     """Measure how many images of DeepWeeds a second are ready for training."""
     with ExitStack() as stack:
         makes: list[Any] = [
-            partial(inputs.our_batches, place.root, ["--data.augment_with", "albumentations"]),
-            partial(inputs.peer_batches, place.root),
-            partial(inputs.our_batches, place.root, BATCH_AUGMENTED),
+            partial(inputs.our_batches, conditions.root, ["--data.augment_with", "albumentations"]),
+            partial(inputs.peer_batches, conditions.root),
+            partial(inputs.our_batches, conditions.root, BATCH_AUGMENTED),
         ]
         sides = [Side(batches, make) for make in makes]
         for side in sides:
             stack.callback(side.close)
-        found = alternate(sides, place.repeats, [place.steps(12)] * 3, 6)
+        found = alternate(sides, conditions.repeats, [conditions.steps(12)] * 3, 6)
     workers, theirs, tensors = ([64 / seconds for seconds in side] for side in found)
     return {"deepweeds_decode": (workers, theirs), "deepweeds_batch": (tensors, theirs)}
 
 
-def memory(place: Place) -> Samples:
+def memory(conditions: Conditions) -> Samples:
     """Measure the peak resident memory of a short run of the full arm. It hardly varies, so both sides run at once."""
     limits = {"max_epochs": 1, "limit_train_batches": 6, "limit_val_batches": 1}
     more = [f"--trainer.{name}={value}" for name, value in limits.items()]
     more += [*BATCH_AUGMENTED, *UNCACHED]
     samples: Samples = {"memory": ([], [])}
-    for _ in range(1 if place.quick else 3):
+    for _ in range(1 if conditions.quick else 3):
         with tempfile.TemporaryDirectory() as runs:
-            line = fit_arguments("fer_full", place.root, place.device, [*more, f"--run.root={runs}"])
-            commands = (["experiments.cli", *line], ["benchmarks.memory", str(place.root), place.device])
+            line = fit_arguments("fer_full", conditions.root, conditions.device, [*more, f"--run.root={runs}"])
+            commands = (["experiments.cli", *line], ["benchmarks.memory", str(conditions.root), conditions.device])
             pipes: Any = {"stdout": subprocess.PIPE, "stderr": subprocess.STDOUT, "text": True}
             processes = [subprocess.Popen([sys.executable, "-m", *command], **pipes) for command in commands]
             texts = [process.communicate()[0] for process in processes]
@@ -184,7 +184,7 @@ def memory(place: Place) -> Samples:
     return samples
 
 
-GROUPS: dict[tuple[str, ...], Callable[[Place], Samples]] = {
+GROUPS: dict[tuple[str, ...], Callable[[Conditions], Samples]] = {
     ("frozen_epoch", "frozen_first_epoch", "frozen_run"): frozen,
     **{
         (row,): partial(training, row=row)

@@ -29,7 +29,7 @@ def check_ranks_equal(trainer: L.Trainer, module: PhasedModule) -> None:
     """Compare the parameters of all processes, bit by bit.
 
     Raises:
-        RuntimeError: They differ; the message names the stages.
+        RuntimeError: The parameters differ; the message names the stages.
     """
     if trainer.world_size == 1:
         return

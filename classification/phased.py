@@ -91,7 +91,7 @@ class PhasedModule(L.LightningModule):
             owner: Name of the class that made them, for messages.
 
         Raises:
-            UserError: They do not fit the network or the schedule.
+            UserError: The phases do not fit the network or the schedule.
         """
         check_phases(phases, list(self.stages()), owner)
         check_schedule(self.schedule, phases, self.warmup_epochs)

@@ -1,4 +1,4 @@
-"""What stands in for a network in training while its first stages are frozen."""
+"""The stand-in for a network in training while its first stages are frozen."""
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field

@@ -73,7 +73,8 @@ def probe_stages(trainer: L.Trainer, module: TransferClassifier, data: ImageData
     depths = [_depth("most frequent class", torch.zeros(len(val), 0), labels.bincount(minlength=count), targets)]
     widths = [values.shape[1] for values in example]
     for stage, own, other in zip(stages, torch.split(train, widths, 1), torch.split(val, widths, 1), strict=False):
-        mean, std = own.mean(0), own.std(0).clamp(min=1e-6)
+        mean = own.mean(0)
+        std = own.std(0).clamp(min=1e-6)
         weight, bias = fit_linear((own - mean) / std, labels, count)
         depths.append(_depth(stage.name, (other - mean) / std, bias, targets, weight))
     return depths

@@ -57,7 +57,7 @@ def curve(
     Args:
         arm: The arm.
         scores: Scores `[runs, epochs]`, NaN if there is none.
-        begins: By epoch at which a phase begins, the stages that join or freeze.
+        begins: Stages that join or freeze, by the epoch at which a phase begins.
         others: Scores of the other arms, which are drawn faintly.
         ylimits: Limits of the axis, shared by all panels.
         says: The finding, for readers who cannot see the figure.
@@ -68,7 +68,8 @@ def curve(
     epochs, mean = _mean(scores)
     colour = arm_colour(arm.index)
     if len(scores) > 1:
-        low, high = np.nanmin(scores, 0)[epochs], np.nanmax(scores, 0)[epochs]
+        low = np.nanmin(scores, 0)[epochs]
+        high = np.nanmax(scores, 0)[epochs]
         axes.fill_between(epochs, low, high, color=colour, alpha=0.22, lw=0, zorder=2)
     axes.plot(epochs, mean, color=colour, zorder=3, marker="o" if len(epochs) < 3 else None)
     axes.set(ylim=ylimits, xlabel="epoch")
@@ -134,7 +135,7 @@ def diagnostics(
 
     Args:
         arm: The arm.
-        begins: By epoch at which a phase begins, the stages that join or freeze.
+        begins: Stages that join or freeze, by the epoch at which a phase begins.
         stages: Names of the stages from the input upwards; a stage has one colour and dash in all panels.
         norms: Gradient norms, and limits of their axis, shared by all panels.
         distances: Distances, and limits of their axis.

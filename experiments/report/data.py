@@ -29,7 +29,7 @@ class ArmRuns:
 
     Attributes:
         index: Index of its colour and its marker.
-        result: Its entry in results/<study>.json.
+        result: Entry of the arm in results/<study>.json.
         folders: Folders of its runs; those that are there.
         tables: Rows of metrics.csv of each run that has one.
         records: Content of metrics.json of each run.

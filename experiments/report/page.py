@@ -24,16 +24,16 @@ class Confusion:
     Attributes:
         classes: Names of the classes.
         arms: The arms that have runs.
-        shares: By arm, percent of each true class.
-        counts: By arm, the images.
+        percents: Percent of each true class by arm `[true, predicted]`.
+        counts: Images by arm `[true, predicted]`.
         first: Arm from which the difference is taken at first: the best.
         second: Arm that is subtracted at first: the worst.
-        difference: Shares of the first minus those of the second.
+        difference: Percents of the first minus those of the second.
     """
 
     classes: Sequence[str]
     arms: Sequence[ArmRuns]
-    shares: Mapping[str, list[list[float]]]
+    percents: Mapping[str, list[list[float]]]
     counts: Mapping[str, list[list[int]]]
     first: str
     second: str
@@ -157,20 +157,20 @@ def _confusion(arms: Sequence[ArmRuns], ranked: Sequence[str]) -> Confusion | No
     if not arms:
         return None
     matrices = {arm.name: confusion(arm) for arm in arms}
-    shares = {
+    percents = {
         name: np.round(100 * matrix / np.maximum(1, matrix.sum(1, keepdims=True)), 1)
         for name, matrix in matrices.items()
     }
-    order = [name for name in ranked if name in shares]
+    order = [name for name in ranked if name in percents]
     record = arms[0].records[0]
     return Confusion(
         classes=record.get("class_names") or list(record["per_class"]),
         arms=arms,
-        shares={name: share.tolist() for name, share in shares.items()},
+        percents={name: share.tolist() for name, share in percents.items()},
         counts={name: matrix.tolist() for name, matrix in matrices.items()},
         first=order[0],
         second=order[-1],
-        difference=(shares[order[0]] - shares[order[-1]]).tolist(),
+        difference=(percents[order[0]] - percents[order[-1]]).tolist(),
     )
 
 

@@ -12,8 +12,13 @@ from typing import Any
 
 from experiments.results.records import Interval
 
-INK, MUTED, RULE = "#010101", "#020202", "#030303"
-MARKERS, GLYPHS = "osD^vPXh", "●■◆▲▼✚✖⬢"  # an arm has one shape everywhere, for those who do not see its colour
+# Placeholders for colours of the page.
+INK = "#010101"
+MUTED = "#020202"
+RULE = "#030303"
+# An arm has one shape everywhere, for those who do not see its colour.
+MARKERS = "osD^vPXh"
+GLYPHS = "●■◆▲▼✚✖⬢"
 STYLE = {
     "svg.fonttype": "none",
     "svg.hashsalt": "report",

@@ -70,7 +70,7 @@ class Comparison:
         """Test the hypothesis that a weighted sum of F1 over arms and classes is 0.
 
         Args:
-            weights: By arm, a weight of each class `[C]`, or one of macro-F1. The arms have runs in common.
+            weights: Weights of an arm by its name, one a class `[C]` or one of macro-F1. The arms have runs in common.
         """
         keys = self.common(list(weights))
         by_class = {
