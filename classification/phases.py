@@ -63,6 +63,8 @@ def check_phases(phases: Sequence[Phase], stages: Sequence[str], owner: str) -> 
             never ends.
     """
     valid = f"the stages are {', '.join(stages)}"
+    if isinstance(phases, Phase):
+        raise UserError(f"{owner} gives one Phase: return a list, [Phase(...)]")
     if not phases:
         raise UserError(f"{owner} has no phase: return at least one")
     for number, phase in enumerate(phases, 1):

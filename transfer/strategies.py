@@ -29,9 +29,9 @@ class Strategy:
         """The phases for a network with these stages, input to head.
 
         Raises:
-            UserError: The strategy does not fit a network with so many stages.
+            UserError: The strategy does not fit a network with so many stages, or it has no phases.
         """
-        raise NotImplementedError
+        raise UserError(f"{type(self).__name__} has no phases: define `phases(self, stages)`, which returns a list")
 
 
 class Frozen(Strategy):

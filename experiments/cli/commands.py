@@ -231,12 +231,19 @@ class CLI(LightningCLI):
         log_cost(self.trainer.loggers, self.folder)
 
     def _run_subcommand(self, subcommand: str) -> None:
-        """Run the subcommand; refuse scores and predictions without a trained model."""
+        """Run the subcommand.
+
+        Raises:
+            UserError: Scores or predictions without a trained model, or options that Lightning refuses when it runs.
+        """
         if subcommand in ("validate", "test", "predict") and self.command.ckpt_path is None:
             raise UserError(
                 f"{subcommand} needs --ckpt_path: best, last or a file (the weights before training mean nothing)"
             )
-        super()._run_subcommand(subcommand)
+        try:
+            super()._run_subcommand(subcommand)
+        except MisconfigurationException as error:  # fewer epochs than a checkpoint has, for example
+            raise UserError(str(error)) from error
 
 
 class Resolved(CLI):

@@ -59,6 +59,9 @@ def explain(message: str, known_keys: Iterable[str] = ()) -> str:
         wrong = _last(r"Given value: (\S+)", message)
     if wrong in _classes():
         return f"{inner}: {wrong} is not a class for this key"
+    missing = _last(r"No module named '([\w.]+)'", message)
+    if wrong and missing and not wrong.startswith(missing):
+        return f"{inner}: {wrong} cannot be imported: there is no module {missing}"
     if wrong:
         return f"{inner}: no class {wrong}{_did_you_mean(wrong, _classes())}"
     if type_error := _last(r"(Expected an? <class '(?!NoneType).+)", message):

@@ -29,11 +29,13 @@ def test_the_saved_config_neither_resumes_nor_overwrites(trained, lightning):
     assert saved["trainer"]["max_epochs"] == 2
 
 
-def test_best_last_and_last_ckpt_are_those_of_the_run(trained, lightning):
+def test_best_last_and_last_ckpt_are_those_of_the_run(trained, lightning, fails):
     folder, args = trained
     for number, name in enumerate(("last", "last.ckpt"), 2):
         lightning("fit", *args, "--ckpt_path", name, "--trainer.max_epochs", number)
         assert len((folder / "metrics.csv").read_text().splitlines()) == number + 1
+    line = fails("fit", *args, "--ckpt_path", "last", "--trainer.max_epochs", 1)
+    assert "but you have set Trainer(max_epochs=1)" in line
 
 
 def test_a_run_is_resumed_under_its_own_names_and_values(trained, fails):

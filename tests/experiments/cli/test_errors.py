@@ -1,5 +1,7 @@
 """Mistakes on the command line: one line that says what to do, exit code 2."""
 
+import sys
+
 import pytest
 
 FER = [
@@ -125,3 +127,21 @@ def test_a_second_run_never_overwrites_the_first_silently(fails, lightning, tiny
     assert config.stat().st_mtime_ns == first
     lightning(*fit, "--run.overwrite", "true")
     assert config.stat().st_mtime_ns > first
+
+
+@pytest.mark.parametrize(
+    ("code", "line"),
+    [
+        ("def phase(self, stages): return []", "Own has no phases: define `phases(self, stages)`"),
+        (
+            "def phases(self, stages): return Phase(['head'])",
+            "Own gives one Phase: return a list",
+        ),
+        ("import nonexistent_module", "own.Own cannot be imported: there is no module nonexistent_module"),
+    ],
+)
+def test_mistakes_in_a_strategy_of_the_readers_own(code, line, fails, tmp_path, monkeypatch):
+    (tmp_path / "own.py").write_text(f"from transfer import Phase, Strategy\nclass Own(Strategy):\n    {code}\n")
+    monkeypatch.syspath_prepend(tmp_path)
+    monkeypatch.delitem(sys.modules, "own", raising=False)
+    assert line in fails("plan", "--config", "configs/fer_full.yaml", "--model.strategy", "own.Own")

@@ -161,7 +161,7 @@ def test_a_new_column_is_in_all_three_tables(written, monkeypatch):
     assert re.search(rf"\| arm \|.* new score \|\n.*\n\| frozen \|.* {mean} \|\n", tables.markdown(results))
     assert re.search(rf"& new score \\\\\n.*\nfrozen &.* & {mean} \\\\\n", tables.latex(results))
     page, _ = build(root, root / "out")
-    assert re.search(r"ECE</th><th scope=\"col\">new score</th></tr>", page)
+    assert '<th scope="col">new score</th></tr>' in page
     cells = re.search(r"frozen<small>3 runs</small></th>(.*)</tr>", page)[1]
     assert cells.endswith(f"<td>{str(results.arms[0].f1_macro).replace(' [', '<small>[')}</small></td>")
 
