@@ -30,11 +30,7 @@ class FER2013(ImageDataModule):
     native_size = SIDE
 
     def __init__(
-        self,
-        image_size: int | None = SIDE,
-        batch_size: int = 128,
-        augment_with: AugmentWith = "batch",
-        **kwargs: Any,
+        self, image_size: int | None = SIDE, batch_size: int = 128, augment_with: AugmentWith = "batch", **kwargs: Any
     ) -> None:
         super().__init__(image_size=image_size, batch_size=batch_size, augment_with=augment_with, **kwargs)
         self.cache = self.cache_dir / "fer2013"

@@ -8,17 +8,7 @@ import torch
 from torch import Tensor
 
 from basics.errors import UserError
-from datamodules.augment.steps import (
-    Geometric,
-    Interval,
-    Size,
-    always,
-    interval,
-    interval_xy,
-    matrix_of,
-    only,
-    uniform,
-)
+from datamodules.augment.steps import Geometric, Interval, Size, always, interval, interval_xy, matrix_of, only, uniform
 
 CROP_ATTEMPTS = 10  # after as many, albumentations takes a centred crop
 
