@@ -6,10 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from basics.files import new_folder
+from datamodules.fashion_mnist import CLOTHES
 from datamodules.sample_data.drawing import OVERSAMPLING, Picture, clouds, draw_labels, expose, paint, random_pose
 from datamodules.sample_data.strokes import Points, Stroke, arc, corners, mirrored
-
-CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
 
 
 def _symmetric(right_half: Points) -> Points:
