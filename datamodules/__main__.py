@@ -17,9 +17,8 @@ def main() -> None:
         try:
             data.prepare_data()
             data.setup("fit")
-            print(
-                f"{type(data).__name__}: " + ", ".join(f"{len(split):,} {name}" for name, split in data.splits.items())
-            )
+            sizes = ", ".join(f"{len(split):,} {name}" for name, split in data.splits.items())
+            print(f"{type(data).__name__}: {sizes}")
         except UserError as error:
             failed = True
             print(f"error: {type(data).__name__}: {' '.join(str(error).split())}", file=sys.stderr)

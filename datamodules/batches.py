@@ -24,20 +24,18 @@ class BatchDataset(Dataset[dict[str, Any]]):
         image_size: Side of the square images of a batch.
         augmentation: Augmentation of every image, before the resize; or of whole batches on the device, for which a
             batch carries the `draws`. None gathers the images as they are.
+
+    Attributes:
         gpu: Device that keeps all images of the split from the first batch on, and on which batches are gathered.
     """
 
     def __init__(
-        self,
-        split: Split,
-        image_size: int,
-        augmentation: Augmentation | BatchAugmentation | None = None,
-        gpu: torch.device | None = None,
+        self, split: Split, image_size: int, augmentation: Augmentation | BatchAugmentation | None = None
     ) -> None:
         self.split = split
         self.image_size = image_size
         self.augmentation = augmentation
-        self.gpu = gpu
+        self.gpu: torch.device | None = None
 
     @property
     def copies_only(self) -> bool:
@@ -62,11 +60,8 @@ class BatchDataset(Dataset[dict[str, Any]]):
         """Make a batch for whose images cached features stand in."""
         _, indices, rank_weight = request
         index = np.asarray(indices)
-        return {
-            "label": torch.from_numpy(self.split.labels[index]),
-            "index": torch.from_numpy(index),
-            "rank_weight": rank_weight,
-        }
+        label = torch.from_numpy(self.split.labels[index])
+        return {"label": label, "index": torch.from_numpy(index), "rank_weight": rank_weight}
 
     @cached_property
     def _on_gpu(self) -> Tensor:

@@ -28,15 +28,13 @@ def cached(folder: Path, key: str, build: Callable[[Path], None]) -> dict[str, A
     Raises:
         UserError: The parent folder cannot be written.
     """
-    meta = _read_meta(folder, key)
-    if meta is not None:
+    if (meta := _read_meta(folder, key)) is not None:
         return meta
     with ExitStack() as stack:
         try:
             folder.parent.mkdir(parents=True, exist_ok=True)
             stack.enter_context(FileLock(folder.parent / f".{folder.name}.lock"))
-            meta = _read_meta(folder, key)  # another run may have built it while this one waited
-            if meta is not None:
+            if (meta := _read_meta(folder, key)) is not None:  # another run has built it while this one waited
                 return meta
             work = stack.enter_context(new_folder(folder))
         except OSError as error:

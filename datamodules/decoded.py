@@ -30,8 +30,7 @@ def decode_once(folder: Path, sources: Iterable[Path], decode: Callable[[Path], 
     """
 
     def build(work: Path) -> None:
-        meta = decode(work)
-        (work / "meta.json").write_text(json.dumps(meta))
+        (work / "meta.json").write_text(json.dumps(decode(work)))
 
     meta = cached(folder, source_key(sources), build)
     return MappedImages(folder / IMAGES, tuple(meta["shape"]), fingerprint=str(meta["fingerprint"])), meta
@@ -46,7 +45,6 @@ def decode_files(folder: Path, files: Sequence[Path], channels: int, size: int) 
         pixels[index] = read_image(files[index], channels, size)
 
     with ThreadPoolExecutor(os.cpu_count()) as pool:
-        for _ in pool.map(decode, range(len(files))):
-            pass  # raises the error of a worker
+        list(pool.map(decode, range(len(files))))  # raises the error of a worker
     pixels.flush()
     return pixels

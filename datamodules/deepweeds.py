@@ -59,11 +59,10 @@ class DeepWeeds(ImageDataModule):
         """Map the decoded images and read the fold."""
         images, meta = self._decoded()
         row_of = {name: row for row, name in enumerate(meta["names"])}
-        splits = {}
-        for part, labels in read_fold(self.folder, self.fold).items():
-            rows = np.array([row_of[name] for name in labels])
-            splits[part] = Split(images, rows, np.array(list(labels.values())), list(labels))
-        return splits
+        return {
+            part: Split(images, np.array([row_of[name] for name in labels]), np.array([*labels.values()]), [*labels])
+            for part, labels in read_fold(self.folder, self.fold).items()
+        }
 
     def leaked(self) -> Array:
         """Test images with a training image of the same camera shortly before or after: 77 % of every fold."""

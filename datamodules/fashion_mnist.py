@@ -11,6 +11,8 @@ from datamodules.idx import HEADER, read_shape
 from datamodules.images import Array, MappedImages
 from datamodules.splits import Split, stratified_split
 
+CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+KINDS = ("images-idx3-ubyte", "labels-idx1-ubyte")
 TRAIN_FRACTION = 55 / 60  # 55,000 of 60,000
 
 
@@ -22,18 +24,7 @@ class FashionMNIST(ImageDataModule):
     """
 
     study = "fashion"
-    class_names = (
-        "T-shirt/top",
-        "Trouser",
-        "Pullover",
-        "Dress",
-        "Coat",
-        "Sandal",
-        "Shirt",
-        "Sneaker",
-        "Bag",
-        "Ankle boot",
-    )
+    class_names = CLOTHES
     channels = 1
     native_size = 28
 
@@ -43,12 +34,7 @@ class FashionMNIST(ImageDataModule):
 
     def prepare(self) -> None:
         """Download the four IDX files through torchvision, if they are absent."""
-        files = [
-            self.folder / f"{part}-{kind}"
-            for part in ("train", "t10k")
-            for kind in ("images-idx3-ubyte", "labels-idx1-ubyte")
-        ]
-        if all(file.is_file() for file in files):
+        if all((self.folder / f"{part}-{kind}").is_file() for part in ("train", "t10k") for kind in KINDS):
             return
         from torchvision.datasets import FashionMNIST as Publisher
 
@@ -65,11 +51,7 @@ class FashionMNIST(ImageDataModule):
         whole = self._part("train")
         size = round(len(whole) * TRAIN_FRACTION)
         train, val = stratified_split(whole.labels, [size, len(whole) - size], self.split_seed)
-        splits = {
-            part: Split(whole.images, rows, whole.labels[rows], [whole.names[row] for row in rows])
-            for part, rows in (("train", train), ("val", val))
-        }
-        return {**splits, "test": self._part("t10k")}
+        return {"train": whole.part(train), "val": whole.part(val), "test": self._part("t10k")}
 
     @property
     def images_fingerprint(self) -> str:
@@ -77,9 +59,8 @@ class FashionMNIST(ImageDataModule):
         return fingerprint(self.splits["train"].images.array, self.splits["test"].images.array)
 
     def _part(self, part: str) -> Split:
-        path = self.folder / f"{part}-images-idx3-ubyte"
+        path, labels_path = (self.folder / f"{part}-{kind}" for kind in KINDS)
         count, height, width = read_shape(path, 3)
-        labels_path = self.folder / f"{part}-labels-idx1-ubyte"
         (labels_count,) = read_shape(labels_path, 1)
         if labels_count != count:
             raise UserError(f"{labels_path} has {labels_count} labels for {count} images: fetch both again")

@@ -30,11 +30,7 @@ class FER2013(ImageDataModule):
     native_size = SIDE
 
     def __init__(
-        self,
-        image_size: int | None = SIDE,
-        batch_size: int = 128,
-        augment_with: AugmentWith = "batch",
-        **kwargs: Any,
+        self, image_size: int | None = SIDE, batch_size: int = 128, augment_with: AugmentWith = "batch", **kwargs: Any
     ) -> None:
         super().__init__(image_size=image_size, batch_size=batch_size, augment_with=augment_with, **kwargs)
         self.cache = self.cache_dir / "fer2013"
@@ -62,14 +58,9 @@ class FER2013(ImageDataModule):
     def load_splits(self) -> dict[str, Split]:
         """Map the parsed images."""
         images, meta = self._decoded()
-        labels = np.load(self.cache / "labels.npy")
-        lines = np.load(self.cache / "lines.npy")
-        usage = np.load(self.cache / "usage.npy")
-        splits = {}
-        for code, part in enumerate(PARTS):
-            rows = np.flatnonzero(usage == code)
-            splits[part] = Split(images, rows, labels[rows], [f"{meta['csv']}:{line}" for line in lines[rows]])
-        return splits
+        labels, lines, usage = (np.load(self.cache / f"{name}.npy") for name in ("labels", "lines", "usage"))
+        whole = Split(images, np.arange(len(labels)), labels, [f"{meta['csv']}:{line}" for line in lines])
+        return {part: whole.part(np.flatnonzero(usage == code)) for code, part in enumerate(PARTS)}
 
     def _decoded(self) -> tuple[MappedImages, Meta]:
         csv = self.csv

@@ -65,11 +65,7 @@ def parse_csv(csv: Path, folder: Path) -> Meta:
         np.save(folder / f"{name}.npy", array)
     shape = (len(labels), SIDE, SIDE, 1)
     pixels = np.memmap(folder / IMAGES, np.uint8, "r", shape=shape)
-    return {
-        "csv": csv.name,
-        "shape": shape,
-        "fingerprint": fingerprint(pixels, arrays["labels"], arrays["usage"]),
-    }
+    return {"csv": csv.name, "shape": shape, "fingerprint": fingerprint(pixels, arrays["labels"], arrays["usage"])}
 
 
 @dataclass

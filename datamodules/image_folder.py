@@ -69,12 +69,10 @@ class ImageFolder(ImageDataModule):
         if not any(len(rows) for rows in parts):
             eval_size = round(0.15 * len(labels))
             parts = stratified_split(labels, [len(labels) - 2 * eval_size, eval_size, eval_size], self.split_seed)
-        splits = {}
-        for part, rows in zip(PARTS, parts, strict=True):
-            if not len(rows):
-                raise UserError(f"{self.root} has no images for the split {part}")
-            splits[part] = Split(images, rows, labels[rows], [self.listed[row].name for row in rows])
-        return splits
+        if empty := [part for part, rows in zip(PARTS, parts, strict=True) if not len(rows)]:
+            raise UserError(f"{self.root} has no images for the split {empty[0]}")
+        whole = Split(images, np.arange(len(labels)), labels, [image.name for image in self.listed])
+        return {part: whole.part(rows) for part, rows in zip(PARTS, parts, strict=True)}
 
     def _decoded(self) -> tuple[MappedImages, Meta]:
         files = [self.root / image.name for image in self.listed]

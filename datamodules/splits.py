@@ -22,6 +22,10 @@ class Split:
     def __len__(self) -> int:
         return len(self.rows)
 
+    def part(self, indices: Array) -> "Split":
+        """Choose images of the split by their indices in it."""
+        return Split(self.images, self.rows[indices], self.labels[indices], [self.names[index] for index in indices])
+
 
 def stratified_split(labels: Array, sizes: Sequence[int], seed: int) -> list[Array]:
     """Cut rows into parts of given sizes, each with the classes in the proportion of the whole.
@@ -49,4 +53,4 @@ def stratified_part(split: Split, fraction: float, seed: int) -> Split:
     """Choose a fraction of a split, at least one image, with the classes in its proportions."""
     count = max(1, round(fraction * len(split)))
     chosen, _ = stratified_split(split.labels, [count, len(split) - count], seed)
-    return Split(split.images, split.rows[chosen], split.labels[chosen], [split.names[index] for index in chosen])
+    return split.part(chosen)

@@ -52,16 +52,13 @@ class Augmentation:
 
 
 def _build(albumentations: Any, name: str, arguments: dict[str, Any], image_size: int) -> Any:
-    kinds = {
-        kind
-        for kind, value in vars(albumentations).items()
-        if inspect.isclass(value) and issubclass(value, albumentations.BasicTransform)
-    }
+    classes = inspect.getmembers(albumentations, inspect.isclass)
+    kinds = {key: kind for key, kind in classes if issubclass(kind, albumentations.BasicTransform)}
     if name not in kinds:
         near = difflib.get_close_matches(name, kinds, n=1)
         hint = f"did you mean {near[0]}?" if near else "see albumentations' list of transforms"
         raise UserError(f"data.augment: albumentations 2.0.8 has no transform {name!r}: {hint}")
-    kind = getattr(albumentations, name)
+    kind = kinds[name]
     known = inspect.signature(kind).parameters
     for argument in arguments:
         if argument not in known:

@@ -94,10 +94,9 @@ class BatchAugmentation:
         side = self.image_size
         shape = (len(images), images.shape[1], side, side)
         result = torch.empty(shape, device=images.device, memory_format=torch.channels_last)
-        images_a_pass = len(images)
+        images_a_pass = max(1, len(images))
         if images.device.type == "cpu":
-            images_a_pass = PIXELS_A_PASS // max(side * side, images.shape[2] * images.shape[3])
-        images_a_pass = max(1, images_a_pass)
+            images_a_pass = max(1, PIXELS_A_PASS // max(side * side, images.shape[2] * images.shape[3]))
         for start in range(0, len(images), images_a_pass):
             part = slice(start, start + images_a_pass)
             result[part].copy_(self._augment(images[part], draws[part]))
@@ -106,9 +105,9 @@ class BatchAugmentation:
     def _augment(self, images: Tensor, draws: Tensor) -> Tensor:
         for step in self.fused_steps:
             images = step(images, draws)
-        if images.shape[2:] != (self.image_size, self.image_size):
+        size = (self.image_size, self.image_size)
+        if images.shape[2:] != size:
             shrinks = self.image_size < images.shape[2]
-            size = (self.image_size, self.image_size)
             images = F.interpolate(floats(images), size, mode="bilinear", antialias=shrinks)
         return floats(images)
 
@@ -127,17 +126,14 @@ def _fuse(steps: Sequence[Step], columns: Sequence[slice]) -> list[FusedStep]:
     fused: list[FusedStep] = []
     group: list[tuple[Geometric, slice]] = []
     for step, own in zip(steps, columns, strict=True):
-        if isinstance(step, Geometric):
-            # A resize continues the border of its input, black or not, so that this border must be there.
-            if step.resizes and any(earlier.fills for earlier, _ in group):
-                fused.append(_fuse_group(group))
-                group = []
-            group.append((step, own))
-            continue
-        if group:
+        # A resize continues the border of its input, black or not, so that this border must be there.
+        if group and (not isinstance(step, Geometric) or (step.resizes and any(earlier.fills for earlier, _ in group))):
             fused.append(_fuse_group(group))
             group = []
-        fused.append(partial(_paint, step, own))
+        if isinstance(step, Geometric):
+            group.append((step, own))
+        else:
+            fused.append(partial(_paint, step, own))
     return [*fused, _fuse_group(group)] if group else fused
 
 
@@ -157,20 +153,9 @@ def _paint(step: Any, columns: slice, images: Tensor, draws: Tensor) -> Tensor:
     return painted
 
 
-_KINDS = (
-    HorizontalFlip,
-    VerticalFlip,
-    D4,
-    RandomRotate90,
-    Affine,
-    RandomResizedCrop,
-    RandomCrop,
-    Pad,
-    RandomBrightnessContrast,
-    ColorJitter,
-    CoarseDropout,
-)
-_TRANSFORMS: dict[str, Callable[..., Step]] = {kind.__name__: kind for kind in _KINDS}
+_GEOMETRIC = (HorizontalFlip, VerticalFlip, D4, RandomRotate90, Affine, RandomResizedCrop, RandomCrop, Pad)
+_PHOTOMETRIC = (RandomBrightnessContrast, ColorJitter, CoarseDropout)
+_TRANSFORMS: dict[str, Callable[..., Step]] = {kind.__name__: kind for kind in (*_GEOMETRIC, *_PHOTOMETRIC)}
 
 
 def _build(name: str, arguments: dict[str, Any], image_size: int) -> Step:

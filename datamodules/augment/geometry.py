@@ -8,17 +8,7 @@ import torch
 from torch import Tensor
 
 from basics.errors import UserError
-from datamodules.augment.steps import (
-    Geometric,
-    Interval,
-    Size,
-    always,
-    interval,
-    interval_xy,
-    matrix_of,
-    only,
-    uniform,
-)
+from datamodules.augment.steps import Geometric, Interval, Size, always, interval, interval_xy, matrix_of, only, uniform
 
 CROP_ATTEMPTS = 10  # after as many, albumentations takes a centred crop
 
@@ -35,9 +25,10 @@ class RandomCrop(Geometric):
 
     def output_size(self, size: Size) -> Size:
         """Size of the part, which must not exceed the image."""
-        if self.height > size[0] or self.width > size[1]:
+        height, width = size
+        if self.height > height or self.width > width:
             raise UserError(
-                f"data.augment: RandomCrop of {self.height} x {self.width} from images of {size[0]} x {size[1]}"
+                f"data.augment: RandomCrop of {self.height} x {self.width} from images of {height} x {width}"
             )
         return self.height, self.width
 
@@ -45,9 +36,8 @@ class RandomCrop(Geometric):
         """Matrix of a shift by the random corner."""
         left = (draws[:, 1] * (size[1] - self.width + 1)).floor()
         top = (draws[:, 2] * (size[0] - self.height + 1)).floor()
-        one = torch.ones_like(left)
         zero = torch.zeros_like(left)
-        return matrix_of(one, zero, left, zero, one, top)
+        return matrix_of(zero + 1, zero, left, zero, zero + 1, top)
 
 
 class Pad(Geometric):

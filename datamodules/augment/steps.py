@@ -26,7 +26,7 @@ class Step:
 
     columns = 1
 
-    def __init__(self, p: float) -> None:
+    def __init__(self, p: float = 0.5) -> None:
         if not 0 <= p <= 1:
             raise ValueError(f"p {p} is not in [0, 1]")
         self.p = p
@@ -113,12 +113,10 @@ def interval(argument: str, value: Any, around: float | None = None, least: floa
         value = (number, number) if around is None else (max(least, around - abs(number)), around + abs(number))
     if not isinstance(value, Sequence) or len(value) != 2 or not all(isinstance(end, Real) for end in value):
         raise ValueError(f"{argument} {value} is not a number or [low, high]")
-    low = float(value[0])
-    high = float(value[1])
+    low, high = map(float, value)
     if not least <= low <= high:
-        raise ValueError(
-            f"{argument} {[low, high]} is not [low, high]" + (f" from {least:g} on" if least > -math.inf else "")
-        )
+        limit = f" from {least:g} on" if least > -math.inf else ""
+        raise ValueError(f"{argument} {[low, high]} is not [low, high]{limit}")
     return low, high
 
 

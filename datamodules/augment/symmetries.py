@@ -43,9 +43,6 @@ class Symmetry(Geometric):
 class HorizontalFlip(Symmetry):
     """Mirror left and right."""
 
-    def __init__(self, p: float = 0.5) -> None:
-        super().__init__(p)
-
     def symmetry(self, draws: Tensor) -> tuple[Tensor, Tensor, Tensor]:
         """Mirror x."""
         applied = self.applied(draws)

@@ -7,19 +7,9 @@ follows from the seed: the same call writes the same bytes.
     python -m datamodules.sample_data --root data/sample
 """
 
-from datamodules.sample_data.clothes import CLOTHES, write_fashion_mnist
-from datamodules.sample_data.faces import EXPRESSIONS, write_fer2013
+from datamodules.sample_data.clothes import write_fashion_mnist
+from datamodules.sample_data.faces import write_fer2013
 from datamodules.sample_data.shapes import SHAPES, write_shapes
 from datamodules.sample_data.weeds import NEGATIVE, WEEDS, write_deepweeds
 
-__all__ = [
-    "CLOTHES",
-    "EXPRESSIONS",
-    "NEGATIVE",
-    "SHAPES",
-    "WEEDS",
-    "write_deepweeds",
-    "write_fashion_mnist",
-    "write_fer2013",
-    "write_shapes",
-]
+__all__ = ["NEGATIVE", "SHAPES", "WEEDS", "write_deepweeds", "write_fashion_mnist", "write_fer2013", "write_shapes"]

@@ -6,22 +6,9 @@ from pathlib import Path
 import numpy as np
 
 from basics.files import new_folder
-from datamodules.sample_data.drawing import (
-    OVERSAMPLING,
-    Picture,
-    Points,
-    Stroke,
-    arc,
-    clouds,
-    corners,
-    draw_labels,
-    expose,
-    mirrored,
-    paint,
-    random_pose,
-)
-
-CLOTHES = ("T-shirt/top", "Trouser", "Pullover", "Dress", "Coat", "Sandal", "Shirt", "Sneaker", "Bag", "Ankle boot")
+from datamodules.fashion_mnist import CLOTHES
+from datamodules.sample_data.drawing import OVERSAMPLING, Picture, clouds, draw_labels, expose, paint, random_pose
+from datamodules.sample_data.strokes import Points, Stroke, arc, corners, mirrored
 
 
 def _symmetric(right_half: Points) -> Points:

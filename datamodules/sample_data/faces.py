@@ -6,19 +6,8 @@ from pathlib import Path
 import numpy as np
 
 from basics.files import new_folder, write_csv
-from datamodules.sample_data.drawing import (
-    OVERSAMPLING,
-    Picture,
-    Stroke,
-    arc,
-    clouds,
-    corners,
-    draw_labels,
-    expose,
-    mirrored,
-    paint,
-    random_pose,
-)
+from datamodules.sample_data.drawing import OVERSAMPLING, Picture, clouds, draw_labels, expose, paint, random_pose
+from datamodules.sample_data.strokes import Stroke, arc, corners, mirrored
 
 # Raised brows at the nose, raised brows at the temples, open eyes, smile, open mouth, width of the mouth, wrinkled nose
 EXPRESSIONS = {

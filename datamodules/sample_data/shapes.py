@@ -6,21 +6,8 @@ import cv2
 import numpy as np
 
 from basics.files import new_folder
-from datamodules.sample_data.drawing import (
-    OVERSAMPLING,
-    Picture,
-    Points,
-    Stroke,
-    arc,
-    clouds,
-    corners,
-    draw_labels,
-    expose,
-    litter,
-    paint,
-    random_pose,
-    turned,
-)
+from datamodules.sample_data.drawing import OVERSAMPLING, Picture, clouds, draw_labels, expose, paint, random_pose
+from datamodules.sample_data.strokes import Points, Stroke, arc, corners, litter, turned
 
 
 def _bar(degrees: float, length: float = 0.7, offset: float = 0.0) -> Points:

@@ -8,21 +8,8 @@ import cv2
 import numpy as np
 
 from basics.files import new_folder, write_csv
-from datamodules.sample_data.drawing import (
-    OVERSAMPLING,
-    Picture,
-    Points,
-    Shade,
-    Stroke,
-    arc,
-    clouds,
-    draw_labels,
-    expose,
-    litter,
-    paint,
-    random_pose,
-    turned,
-)
+from datamodules.sample_data.drawing import OVERSAMPLING, Picture, clouds, draw_labels, expose, paint, random_pose
+from datamodules.sample_data.strokes import Points, Shade, Stroke, arc, litter, turned
 
 
 class Plant(NamedTuple):
