@@ -20,8 +20,7 @@ def all_pages() -> list[Path]:
 
 def block_names() -> list[str]:
     """Names of all blocks, in the order of the pages."""
-    texts = [page.read_text() for page in all_pages()]
-    return [name for text in texts for name in re.findall(r"^<!-- ([a-z][\w-]*) -->$", text, re.M)]
+    return re.findall(r"^<!-- ([a-z][\w-]*) -->$", "\n".join(page.read_text() for page in all_pages()), re.M)
 
 
 def read_block(name: str) -> str:

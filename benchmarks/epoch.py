@@ -41,8 +41,13 @@ def measure(config: str, arguments: list[str], steps: int | None) -> dict[str, f
     """
     with tempfile.TemporaryDirectory() as root:
         command = ["fit", "--config", f"configs/{config}.yaml", "--run.root", root, "--trainer.logger", "false"]
-        command += ["--trainer.max_epochs", str(epochs_of(config)), "--trainer.enable_progress_bar", "false"]
-        command += arguments
+        command += [
+            "--trainer.max_epochs",
+            str(epochs_of(config)),
+            "--trainer.enable_progress_bar",
+            "false",
+            *arguments,
+        ]
         if not config.startswith("fashion_"):
             command += ["--model.weights", "none"]
         if steps:
@@ -67,12 +72,10 @@ def line_of(config: str, measured: Mapping[str, float], steps: int | None) -> st
     """
     epochs = epochs_of(config)
     speed = measured["images_per_second"]
-    if steps is None:
-        seconds = measured["seconds"]
-        span = "an epoch" if epochs == 1 else f"{epochs} epochs"
-    else:
-        seconds = IMAGES[config.partition("_")[0]] / speed
-        span = f"{steps} steps" if epochs == 1 else f"{epochs} x {steps} steps"
+    seconds = measured["seconds"] if steps is None else IMAGES[config.partition("_")[0]] / speed
+    span = "an epoch" if steps is None else f"{steps} steps"
+    if epochs > 1:
+        span = f"{epochs} epochs" if steps is None else f"{epochs} x {span}"
     images = f"{speed:,.3g}" if speed < 100 else f"{speed:,.0f}"
     return f"| {config} | {seconds:,.0f} | {span} | {images} | {measured['peak_memory_mb']:,.0f} |"
 

@@ -7,11 +7,10 @@ distance of ResNet-50 from the limits of the chip.
 
 import argparse
 import subprocess
-from contextlib import ExitStack
+from contextlib import closing
 from pathlib import Path
 from statistics import mean, median
-from types import TracebackType
-from typing import Any, Self
+from typing import Any
 
 import timm
 import torch
@@ -33,9 +32,7 @@ BATCH = 256  # images in a step of ResNet-50
 class Bytes(TorchDispatchMode):  # type: ignore[no-untyped-call]
     """Counts the bytes that all operations read and write, as if no two operations were fused."""
 
-    def __init__(self) -> None:
-        super().__init__()  # type: ignore[no-untyped-call]
-        self.total = 0
+    total = 0
 
     def __torch_dispatch__(self, function: Any, types: Any, args: Any = (), kwargs: Any = None) -> Any:
         """Run an operation and count its bytes, unless its result is a view."""
@@ -50,7 +47,7 @@ def cost(backbone: str, size: int, batch: int) -> tuple[float, float]:
     """Count the floating-point operations and the bytes of a training step in bfloat16, without computing anything."""
     network = timm.create_model(backbone, num_classes=9).to("meta", torch.bfloat16)
     images = torch.empty(batch, 3, size, size, dtype=torch.bfloat16, device="meta")
-    with FlopCounterMode(display=False) as flops, Bytes() as moved:
+    with FlopCounterMode(display=False) as flops, Bytes() as moved:  # type: ignore[no-untyped-call]
         network(images).sum().backward()
     return float(flops.get_total_flops()), float(moved.total)
 
@@ -68,35 +65,23 @@ def roofline(images_per_second: float) -> str:
     return text
 
 
-class Busy:
-    """Samples by nvidia-smi the percentage of time in which the GPU is busy."""
-
-    def __enter__(self) -> Self:
-        command = "nvidia-smi --id=0 --query-gpu=utilization.gpu --format=csv,noheader,nounits -lms 100"
-        self.process = subprocess.Popen(command.split(), stdout=subprocess.PIPE, text=True)
-        return self
-
-    def __exit__(self, *_: type[BaseException] | BaseException | TracebackType | None) -> None:
-        self.process.terminate()
-        self.percent = mean(float(line) for line in self.process.communicate()[0].split() or ["nan"])
-
-
 def throughput(config: str, root: Path, more: list[str], batch: int, repeats: int) -> tuple[list[float], float]:
-    """Measure images a second in blocks of 30 steps, and the percentage of time in which the GPU was busy."""
-    with ExitStack() as stack:
-        side = Side(ours, fit_arguments(config, root, "cuda", more))
-        stack.callback(side.close)
+    """Measure images a second in blocks of 30 steps, and by nvidia-smi the percentage of time the GPU was busy."""
+    sample = ["nvidia-smi", "--id=0", "--query-gpu=utilization.gpu", "--format=csv,noheader,nounits", "-lms", "100"]
+    with closing(Side(ours, fit_arguments(config, root, "cuda", more))) as side:
         side.turn(10, 10)
-        with Busy() as busy:
+        sampler = subprocess.Popen(sample, stdout=subprocess.PIPE, text=True)
+        try:
             rates = [30 * batch / side.turn(30) for _ in range(repeats)]
-    return rates, busy.percent
+        finally:
+            sampler.terminate()
+            samples = sampler.communicate()[0].split()
+    return rates, mean(float(percent) for percent in samples or ["nan"])
 
 
 def runs(config: str, root: Path, more: list[str], repeats: int) -> tuple[list[float], list[float]]:
     """Measure seconds and peak megabytes of whole runs in one process; its first run is not counted."""
-    with ExitStack() as stack:
-        side = Side(our_runs, fit_arguments(config, root, "cuda", more), None)
-        stack.callback(side.close)
+    with closing(Side(our_runs, fit_arguments(config, root, "cuda", more), None)) as side:
         side.turn(1)
         found = [side.turn(1) for _ in range(repeats)]
     return [stamps["run"] for stamps in found], [stamps["peak"] for stamps in found]

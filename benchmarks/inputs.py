@@ -1,4 +1,4 @@
-"""Inputs of both sides of a row: data sets for the peers, batches of DeepWeeds, functions that read FER2013."""
+"""Inputs of both sides of a row: data sets for the peers, batches of DeepWeeds, the reading of FER2013."""
 
 import tempfile
 import time
@@ -10,15 +10,8 @@ import torch
 from torch.utils.data import ConcatDataset
 
 from benchmarks import peers
-from benchmarks.sides import our_data, transferred
-from datamodules import FER2013, DeepWeeds, ImageDataModule
-
-
-def prepared(data: ImageDataModule) -> ImageDataModule:
-    """Decode a data set if that was not done before, and map its splits."""
-    data.prepare_data()
-    data.setup("fit")
-    return data
+from benchmarks.sides import our_data, prepared, transferred
+from datamodules import FER2013, DeepWeeds
 
 
 def faces(root: Path, part: str, augmented: bool) -> Any:
@@ -38,62 +31,45 @@ def many_val_faces(root: Path) -> Any:
     return ConcatDataset([faces(root, "val", False)] * 10)
 
 
-def clothes(root: Path) -> Any:
-    """Read Fashion-MNIST with torchvision."""
-    return peers.fashion_dataset(root)
-
-
-def our_batches(root: Path, more: list[str]) -> Callable[[int], Iterator[Any]]:
+def our_batches(root: Path, more: list[str]) -> Iterator[Any]:
     """Make our batches of DeepWeeds from decoded images: float, augmented, normalised."""
     arguments = ["--model.backbone", "resnet18", "--data.image_size", "112", "--data.download", "false", *more]
     model, data = our_data("deepweeds_frozen", root, arguments)
     batches = data.train_dataloader()
-
-    def epoch(number: int) -> Iterator[Any]:
-        batches.sampler.set_epoch(number)
+    for epoch in range(1000):
+        batches.sampler.set_epoch(epoch)
         with torch.no_grad():
             for batch in batches:
                 yield model.normalize(transferred(data, model, batch, "cpu")["image"])
 
-    return epoch
 
-
-def peer_batches(root: Path) -> Callable[[int], Iterator[Any]]:
+def peer_batches(root: Path) -> Iterator[Any]:
     """Make the peer's batches of DeepWeeds from the JPEG files: float, augmented, normalised."""
     split = prepared(DeepWeeds(root=str(root), download=False)).splits["train"]
     files = [root / "deepweeds" / "images" / name for name in split.names]
     batches = peers.loader(peers.Photos(files, split.labels.tolist(), peers.photo_transform(112)), batch_size=64)
-    return lambda _: iter(batches)
+    for _ in range(1000):
+        yield from batches
 
 
-def timed(read: Callable[[], object]) -> Callable[[], float]:
-    """Make a function that gives the seconds of one call of another."""
-
-    def function() -> float:
-        start = time.perf_counter()
-        read()
-        return time.perf_counter() - start
-
-    return function
+def timed(read: Callable[[], object]) -> float:
+    """Seconds of one call."""
+    start = time.perf_counter()
+    read()
+    return time.perf_counter() - start
 
 
-def read_cold(root: Path) -> Callable[[], float]:
+def read_cold(root: Path) -> float:
     """Time our reading of the CSV file."""
-
-    def function() -> float:
-        with tempfile.TemporaryDirectory() as folder:
-            return timed(lambda: prepared(FER2013(root=str(root), cache_dir=folder)))()
-
-    return function
+    with tempfile.TemporaryDirectory() as folder:
+        return timed(lambda: prepared(FER2013(root=str(root), cache_dir=folder)))
 
 
-def read_warm(root: Path) -> Callable[[], float]:
+def read_warm(root: Path) -> float:
     """Time our reading of what an earlier start has decoded."""
-    function = timed(lambda: prepared(FER2013(root=str(root))))
-    function()
-    return function
+    return timed(lambda: prepared(FER2013(root=str(root))))
 
 
-def read_pandas(root: Path) -> Callable[[], float]:
+def read_pandas(root: Path) -> float:
     """Time the peer's reading of the CSV file, which every start repeats."""
     return timed(lambda: peers.read_fer2013(root / "fer2013" / "fer2013.csv"))

@@ -7,7 +7,8 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import asdict, dataclass
 from datetime import date
-from importlib.metadata import PackageNotFoundError, version
+from importlib.metadata import version
+from importlib.util import find_spec
 from pathlib import Path
 from statistics import median, quantiles
 from typing import Any
@@ -118,16 +119,12 @@ def fallen(old: Sequence[Row], new: Sequence[Row], specs: Mapping[str, Spec]) ->
 def table(rows: Sequence[Row], specs: Mapping[str, Spec], device: str) -> str:
     """Format the rows as a Markdown table with numbered notes below it."""
     lines = ["| row | against | ours | peer | ratio | reach | |", "|---|---|---|---|---|---|---|"]
-    notes: list[str] = []
+    notes = list(dict.fromkeys(row.note for row in rows if row.note))
     for row in rows:
         spec = specs[row.name]
         bound = spec.bound(device)
         sign = "" if spec.cost else "x"
-        mark = ""
-        if row.note:
-            if row.note not in notes:
-                notes.append(row.note)
-            mark = f" ({notes.index(row.note) + 1})"
+        mark = f" ({notes.index(row.note) + 1})" if row.note else ""
         reach = "" if bound is None else f"{'<=' if spec.cost else '>='} {bound:g}{sign}"
         ratio = f"{number(row.ratio)}{sign} ± {row.spread:.0%}"
         values = f"{number(row.ours)} {row.unit} | {number(row.peer)} {row.unit}"
@@ -178,10 +175,4 @@ def machine(device: str) -> str:
 
 def versions() -> dict[str, str]:
     """Find the versions of Python and of the packages of both sides."""
-    found = {"python": platform.python_version()}
-    for name in PACKAGES:
-        try:
-            found[name] = version(name)
-        except PackageNotFoundError:
-            continue
-    return found
+    return {"python": platform.python_version()} | {name: version(name) for name in PACKAGES if find_spec(name)}

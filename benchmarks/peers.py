@@ -29,7 +29,6 @@ from torchvision.datasets.folder import default_loader
 from fashion_cnn import FashionCNN
 
 IMAGENET = ((0.485, 0.456, 0.406), (0.229, 0.224, 0.225))  # mean and standard deviation of R, G, B
-WORKERS = 2
 LOWER = ("conv1", "bn1", "act1", "maxpool", "layer1", "layer2", "layer3")  # frozen in the partial arm
 OFF = ("logger", "enable_progress_bar", "enable_checkpointing", "enable_model_summary")
 Arrays = tuple[NDArray[np.uint8], NDArray[np.int64]]
@@ -84,8 +83,8 @@ def face_transform(augmented: bool) -> Any:
         T.RandomApply([T.RandomAffine(10, translate=(0.05, 0.05), scale=(0.9, 1.1))], 0.8),
         T.RandomApply([T.ColorJitter(0.2, 0.2)], 0.5),
     ]
-    first = augmentation if augmented else []
-    return T.Compose([*first, T.Grayscale(3), T.ToTensor(), T.Normalize(*IMAGENET)])
+    network = [T.Grayscale(3), T.ToTensor(), T.Normalize(*IMAGENET)]
+    return T.Compose(augmentation + network if augmented else network)
 
 
 def photo_transform(size: int) -> Any:
@@ -107,17 +106,10 @@ def fashion_dataset(root: Path) -> Dataset[tuple[Tensor, int]]:
     return random_split(whole, [55_000, len(whole) - 55_000])[0]
 
 
-def loader(dataset: Dataset[Any], shuffle: bool = True, batch_size: int = 128, workers: int = WORKERS) -> Any:
+def loader(dataset: Dataset[Any], shuffle: bool = True, batch_size: int = 128) -> Any:
     """Make a loader with two workers that live on, and with pinned memory if there is a GPU."""
-    return DataLoader(
-        dataset,
-        batch_size,
-        shuffle=shuffle,
-        num_workers=workers,
-        persistent_workers=workers > 0,
-        pin_memory=torch.cuda.is_available(),
-        drop_last=shuffle,
-    )
+    options: Any = {"num_workers": 2, "persistent_workers": True, "pin_memory": torch.cuda.is_available()}
+    return DataLoader(dataset, batch_size, shuffle, drop_last=shuffle, **options)
 
 
 class Peer(L.LightningModule):
@@ -127,11 +119,9 @@ class Peer(L.LightningModule):
         super().__init__()
         self.backbone = backbone
         self.head = head
-        scores = {
-            "accuracy": MulticlassAccuracy(classes, average="micro"),
-            "f1_macro": MulticlassF1Score(classes, average="macro"),
-        }
-        self.train_scores = MetricCollection(dict(scores), prefix="train/")
+        accuracy = MulticlassAccuracy(classes, average="micro")
+        f1_macro = MulticlassF1Score(classes, average="macro")
+        self.train_scores = MetricCollection({"accuracy": accuracy, "f1_macro": f1_macro}, prefix="train/")
         self.val_scores = self.train_scores.clone(prefix="val/")
 
     def forward(self, images: Tensor) -> Tensor:
@@ -184,9 +174,8 @@ def module(arm: str, backbone: str = "resnet18", classes: int = 7) -> Peer:
 
 def trainer(arm: str, device: str, callbacks: Sequence[Callback], **more: Any) -> L.Trainer:
     """Make the trainer of an arm. The backbone of frozen and partial never learns."""
-    freezing: list[Callback] = []
     if arm in ("frozen", "partial"):
-        freezing = [BackboneFinetuning(unfreeze_backbone_at_epoch=10**6, train_bn=False)]
+        callbacks = [*callbacks, BackboneFinetuning(unfreeze_backbone_at_epoch=10**6, train_bn=False)]
     options: dict[str, Any] = dict.fromkeys(OFF, False)
     options |= {"limit_val_batches": 0, "num_sanity_val_steps": 0, "max_epochs": 1000, **more}
-    return L.Trainer(accelerator=device, devices=1, callbacks=[*callbacks, *freezing], **options)
+    return L.Trainer(accelerator=device, devices=1, callbacks=list(callbacks), **options)

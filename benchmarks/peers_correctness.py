@@ -244,8 +244,7 @@ def fit_this(fit: Fit, folder: Path) -> None:
     if fit.devices > 1:
         run = folder / "fer/gradual/seed0"
         file = folder / "probe.json"
-        line = f"test --config '{run}/config.yaml' --ckpt_path last {devices}"
-        start(["-m", "experiments.cli", *shlex.split(line)])
+        start(["-m", "experiments.cli", *shlex.split(f"test --config '{run}/config.yaml' --ckpt_path last {devices}")])
         tested = sum(map(sum, json.loads((run / "metrics.json").read_text())["confusion_matrix"]))
         file.write_text(json.dumps(json.loads(file.read_text()) | {"tested": tested}))
 

@@ -36,7 +36,6 @@ class Profile(Callback):
         self.epoch = epoch
         self.skip = skip
         self.steps = steps
-        self.text = ""
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -50,10 +49,9 @@ class Profile(Callback):
             self.operators.start()
         elif done == self.steps:
             self.operators.stop()
-            found = self.operators.key_averages().table(
-                f"self_{pl_module.device.type}_time_total", row_limit=15, max_name_column_width=50
-            )
-            self.text += f"{self.steps} steps, operators of torch\n{found}\n"
+            order = f"self_{pl_module.device.type}_time_total"
+            found = self.operators.key_averages().table(order, row_limit=15, max_name_column_width=50)
+            self.text = f"{self.steps} steps, operators of torch\n{found}\n"
             self.functions = cProfile.Profile()
             self.functions.enable()
         elif done == 2 * self.steps:

@@ -22,6 +22,7 @@ import torch
 from lightning.pytorch.callbacks import Callback
 
 from callbacks.epoch_table import peak_memory_mb
+from datamodules import ImageDataModule
 
 WARM_UP = 3  # steps before the first block
 Turn = tuple[int, int]  # steps to skip, steps to time
@@ -99,11 +100,9 @@ class Turns(Callback):
     """Times blocks of steps inside Lightning's loop, on request of the parent."""
 
     connection: ClassVar[Connection]
-
-    def __init__(self) -> None:
-        self.left = WARM_UP
-        self.count = 0
-        self.started = 0.0
+    left = WARM_UP
+    count = 0
+    started = 0.0
 
     def on_train_batch_end(self, *_: Any) -> None:
         """Count a training step."""
@@ -145,7 +144,6 @@ class Stamps(Callback):
     def setup(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Start the clock."""
         self.start = time.perf_counter()
-        self.trained = False
         Stamps.last = {"begin": [], "end": []}
 
     def _stamp(self, name: str) -> None:
@@ -155,16 +153,14 @@ class Stamps(Callback):
     def on_train_epoch_start(self, *_: Any) -> None:
         """Note the beginning of an epoch."""
         self._stamp("begin")
-        self.trained = False
 
     def on_validation_start(self, *_: Any) -> None:
         """Note the end of its training part."""
         self._stamp("end")
-        self.trained = True
 
     def on_train_epoch_end(self, *_: Any) -> None:
         """Note the end of the training part if there was no validation."""
-        if not self.trained:
+        if len(self.last["end"]) < len(self.last["begin"]):
             self._stamp("end")
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
@@ -212,6 +208,13 @@ def our_runs(connection: Connection, arguments: Sequence[str], features: Path | 
         connection.send(Stamps.last)
 
 
+def prepared(data: ImageDataModule) -> ImageDataModule:
+    """Decode a data set if that was not done before, and map its splits."""
+    data.prepare_data()
+    data.setup("fit")
+    return data
+
+
 def our_data(config: str, root: Path, more: Sequence[str] = ()) -> tuple[Any, Any]:
     """Build the classifier and the data module of a config, ready to yield batches."""
     from experiments.cli.commands import CLI
@@ -222,9 +225,7 @@ def our_data(config: str, root: Path, more: Sequence[str] = ()) -> tuple[Any, An
 
     with tempfile.TemporaryDirectory() as runs:
         cli = Objects(fit_arguments(config, root, "cpu", ["--run.root", runs, *more]))
-    cli.datamodule.prepare_data()
-    cli.datamodule.setup("fit")
-    return cli.model, cli.datamodule
+    return cli.model, prepared(cli.datamodule)
 
 
 def bare(connection: Connection, config: str, root: Path, device: str, more: Sequence[str] = ()) -> None:
@@ -266,19 +267,18 @@ def peer(connection: Connection, arm: str, dataset: Callable[[], Any], device: s
     run(peers.module(arm), peers.loader(dataset(), shuffle=not validates))
 
 
-def batches(connection: Connection, make: Callable[[], Callable[[int], Iterator[Any]]]) -> None:
-    """Take blocks of batches from a loader; `make` returns a function from the index of an epoch to its batches."""
+def batches(connection: Connection, make: Callable[[], Iterator[Any]]) -> None:
+    """Take blocks of batches; `make` returns the batches of many epochs."""
     Turns.connection = connection
     turns = Turns()
-    epochs = make()
-    for epoch in range(1000):
-        for _ in epochs(epoch):
-            turns.step()
+    for _ in make():
+        turns.step()
 
 
-def calls(connection: Connection, make: Callable[[], Callable[[], float]]) -> None:
-    """Call a function in blocks; `make` returns the function, which measures its own seconds."""
-    function = make()
+def calls(connection: Connection, function: Callable[[], float], warm: bool = False) -> None:
+    """Call in blocks a function that measures its own seconds; warm: after a call that does not count."""
+    if warm:
+        function()
     connection.send(None)
     while turn := connection.recv():
         connection.send(sum(function() for _ in range(turn[1])))
