@@ -4,7 +4,7 @@ import importlib
 import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
-from typing import Any, NamedTuple, cast
+from typing import Any, cast
 
 import lightning.pytorch as L
 import torch
@@ -20,14 +20,6 @@ from classification.cost import pass_flops
 
 COUNTS = ("epochs", "images", "forward_flops", "backward_flops", "computed_flops")
 SUMS = (*COUNTS, "seconds", "train_seconds")
-
-
-class ImageCost(NamedTuple):
-    """Operations of one image in the present phase: both passes, and what cached features save of the forward pass."""
-
-    forward: int
-    backward: int
-    saved: int
 
 
 class CostLedger(Checkpoint):
@@ -49,24 +41,23 @@ class CostLedger(Checkpoint):
     def __init__(self, path: Path) -> None:
         self.path = path
         self.phases: list[dict[str, Any]] = []
-        self._cost: ImageCost | None = None
+        # Operations of an image in the present phase: forward, backward, and what cached features save of the former.
+        self._cost: tuple[int, ...] = ()
         self._mark: float | None = None  # time up to which seconds are counted; None before training
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock; go on in the middle of an epoch, whose beginning Lightning does not announce again."""
         self._energy = _energy_meter(trainer)
-        self._training = False
+        self._training = trainer.fit_loop.restarted_mid_epoch
         self._mark = time.perf_counter()
         self._joules = self._energy()
-        if trainer.fit_loop.restarted_mid_epoch:
+        if self._training:
             self._begin_phase(trainer, pl_module)
-            self._training = True
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Open the account of a new phase; it pays for the time between the two epochs."""
         self._begin_phase(trainer, pl_module)
-        self._tick()
-        self._training = True
+        self._tick(training=True)
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -74,7 +65,6 @@ class CostLedger(Checkpoint):
         """Count the images of all ranks, and their operations."""
         rank_weight = batch.get("rank_weight", 1.0)
         images = round(len(batch["label"]) * trainer.world_size / rank_weight) if rank_weight else 0
-        assert self._cost is not None
         forward, backward, saved = self._cost
         phase = self.phases[-1]
         phase["images"] += images
@@ -85,19 +75,16 @@ class CostLedger(Checkpoint):
     def on_validation_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Stop the clock of the training part; validation is inside Lightning's training epoch."""
         if self._mark is not None:
-            self._tick()
-            self._training = False
+            self._tick(training=False)
 
     def on_validation_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock of the training part again, if the epoch goes on."""
         if self._mark is not None:
-            self._tick()
-            self._training = not trainer.is_last_batch
+            self._tick(training=not trainer.is_last_batch)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Close the epoch and write the file (rank 0)."""
-        self._tick()
-        self._training = False
+        self._tick(training=False)
         phase = self.phases[-1]
         phase["epochs"] += 1
         phase["peak_memory_mb"] = max(phase["peak_memory_mb"], peak_memory_mb(pl_module.device))
@@ -111,7 +98,7 @@ class CostLedger(Checkpoint):
     def state_dict(self) -> dict[str, Any]:
         """The sums up to now."""
         if self._mark is not None and self.phases:
-            self._tick()
+            self._tick(self._training)
         return {"phases": self.phases}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
@@ -130,25 +117,21 @@ class CostLedger(Checkpoint):
         images = torch.zeros(1, *data.image_shape, dtype=torch.uint8, device=module.device)
         forward, backward = pass_flops(module.network, module.inputs(images).shape[1:], learning)
         part = module.frozen_part
-        self._cost = ImageCost(forward, backward, 0 if part is None else part.operations_saved)
+        self._cost = (forward, backward, 0 if part is None else part.operations_saved)
         if module.phase_number > open_account:
-            self.phases.append(
-                {
-                    "phase": module.phase_number,
-                    "stages": module.learning_stages(module.phase),
-                    "trainable": numel(learning),
-                    **dict.fromkeys(COUNTS, 0),
-                    "seconds": 0.0,
-                    "train_seconds": 0.0,
-                    "peak_memory_mb": 0.0,
-                    "energy_joules": 0.0,
-                }
-            )
+            account = {
+                "phase": module.phase_number,
+                "stages": module.learning_stages(module.phase),
+                "trainable": numel(learning),
+                **dict.fromkeys(COUNTS, 0),
+                **dict.fromkeys(("seconds", "train_seconds", "peak_memory_mb", "energy_joules"), 0.0),
+            }
+            self.phases.append(account)
         if part is not None:
             self.phases[-1]["computed_flops"] += part.features_computed * part.operations_saved
 
-    def _tick(self) -> None:
-        """Add the time and the energy since the last call to the present phase."""
+    def _tick(self, training: bool) -> None:
+        """Add the time and the energy since the last call to the present phase; say what the time from now on is."""
         assert self._mark is not None
         now = time.perf_counter()
         joules = self._energy()
@@ -160,6 +143,7 @@ class CostLedger(Checkpoint):
         phase["energy_joules"] = phase["energy_joules"] + joules - self._joules if known else None
         self._mark = now
         self._joules = joules
+        self._training = training
 
 
 def cost(phases: Sequence[dict[str, Any]]) -> dict[str, Any]:
@@ -172,8 +156,7 @@ def cost(phases: Sequence[dict[str, Any]]) -> dict[str, Any]:
     total = {
         **{name: sum(phase[name] for phase in phases) for name in SUMS},
         "energy_joules": None if None in energies else sum(energies),
-        "peak_memory_mb": max(phase["peak_memory_mb"] for phase in phases),
-        "trainable": max(phase["trainable"] for phase in phases),
+        **{name: max(phase[name] for phase in phases) for name in ("peak_memory_mb", "trainable")},
     }
     return {"phases": [_shown(phase) for phase in phases], "total": _shown(total)}
 

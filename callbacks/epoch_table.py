@@ -33,13 +33,15 @@ class EpochTable(Checkpoint):
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock, also of an epoch that is resumed; forget the peak of an earlier run in this process."""
-        self._start_clock()
+        self.on_train_epoch_start(trainer, pl_module)
         if pl_module.device.type == "cuda":
             torch.cuda.reset_peak_memory_stats(pl_module.device)
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Start the clock."""
-        self._start_clock()
+        self._start = time.perf_counter()
+        self._train_seconds = 0.0
+        self._images = 0
 
     def on_train_batch_end(
         self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, batch: Any, batch_idx: int
@@ -83,7 +85,9 @@ class EpochTable(Checkpoint):
             cells = ([f"{row[name]:.7g}" if name in row else "" for name in header] for row in self.rows)
             write_csv(self.path, header, cells)
         if trainer.is_global_zero:
-            self._say(row)
+            metrics = ", ".join(f"{name} {row.get(name, float('nan')):.4f}" for name in SHOWN)
+            speed = f"{total:.1f} s, {row['images_per_second']:,.0f} images/s"
+            print(f"epoch {row['epoch']:.0f}: {metrics} ({speed}, peak {row['peak_memory_mb']:,.0f} MB)", flush=True)
 
     def state_dict(self) -> dict[str, Any]:
         """The rows so far."""
@@ -92,17 +96,6 @@ class EpochTable(Checkpoint):
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Go on from the rows of a checkpoint."""
         self.rows = state_dict["rows"]
-
-    def _start_clock(self) -> None:
-        self._start = time.perf_counter()
-        self._train_seconds = 0.0
-        self._images = 0
-
-    @staticmethod
-    def _say(row: dict[str, float]) -> None:
-        metrics = ", ".join(f"{name} {row.get(name, float('nan')):.4f}" for name in SHOWN)
-        speed = f"{row['epoch_seconds']:.1f} s, {row['images_per_second']:,.0f} images/s"
-        print(f"epoch {row['epoch']:.0f}: {metrics} ({speed}, peak {row['peak_memory_mb']:,.0f} MB)", flush=True)
 
 
 def peak_memory_mb(device: torch.device) -> float:

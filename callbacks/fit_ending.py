@@ -38,15 +38,12 @@ class FitEnding(Callback):
     def on_fit_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Record that training ended by itself."""
         loss = trainer.callback_metrics.get("train/loss")
-        whole = (
-            (trainer.max_epochs or 0) <= trainer.current_epoch
-            if trainer.max_steps == -1 or trainer.global_step < trainer.max_steps
-            else True
-        )
+        all_epochs = trainer.current_epoch >= (trainer.max_epochs or 0)
+        all_steps = trainer.max_steps != -1 and trainer.global_step >= trainer.max_steps
         if loss is not None and not isfinite(loss.item()):
             self._write(trainer, "diverged")
         else:
-            self._write(trainer, "finished" if whole else "stopped early")
+            self._write(trainer, "finished" if all_epochs or all_steps else "stopped early")
 
     def _write(self, trainer: L.Trainer, ending: Ending, reason: str = "") -> None:
         # Before the first step there is no run, and no folder of it, to say anything about.

@@ -34,26 +34,23 @@ def write_mistakes(
     indices = [int(index) for index in wrong.argsort(descending=True)[:COUNT] if wrong[index] > 0]
     record: dict[str, Any] = {"layer": None, "mistakes": []}
     if indices:
-        names = data.splits["test"].names
         classes = classifier.class_names
         images = data.images_of("test", indices)
         inputs = classifier.inputs(images.to(classifier.device))
         answers = predicted[indices].to(classifier.device)
         found = grad_cam(classifier.network, classifier.stage_modules(), inputs, answers)
-        record["layer"] = None if found is None else found[0]
-        maps = None if found is None else found[1].float().cpu().numpy()
+        record["layer"], maps = found or (None, None)
         for number, index in enumerate(indices):
             image = images[number].permute(1, 2, 0).numpy()
-            record["mistakes"].append(
-                {
-                    "name": names[index],
-                    "true": classes[int(labels[index])],
-                    "predicted": classes[int(predicted[index])],
-                    "confidence": round(confidence[index].item(), 4),
-                    "image": png(image),
-                    "cam": None if maps is None else png(overlay(image, maps[number])),
-                }
-            )
+            mistake = {
+                "name": data.splits["test"].names[index],
+                "true": classes[int(labels[index])],
+                "predicted": classes[int(predicted[index])],
+                "confidence": round(confidence[index].item(), 4),
+                "image": png(image),
+                "cam": None if maps is None else png(overlay(image, maps[number].float().cpu().numpy())),
+            }
+            record["mistakes"].append(mistake)
     write_json(path, record, indent=None)
 
 

@@ -17,6 +17,8 @@ from callbacks.ranks import check_ranks_equal, wrap_again
 from classification import PhasedModule
 from classification.schedules import set_rates
 
+KEPT = ("history", "loss", "best_score", "stalled", "best_weights")  # attributes that every checkpoint has
+
 
 class PhaseCallback(Callback):
     """Carries out the phases of a strategy: between two epochs it enters the next phase if the present one has ended.
@@ -64,22 +66,12 @@ class PhaseCallback(Callback):
 
     def state_dict(self) -> dict[str, Any]:
         """Everything that decides how the training goes on."""
-        return {
-            "started": self.module.started,
-            "history": self.history,
-            "loss": self.loss,
-            "best_score": self.best_score,
-            "stalled": self.stalled,
-            "best_weights": self.best_weights,
-        }
+        return {"started": self.module.started, **{name: getattr(self, name) for name in KEPT}}
 
     def load_state_dict(self, state_dict: dict[str, Any]) -> None:
         """Be in the phase of the checkpoint. A test only reads the history: its config may be of another strategy."""
-        self.history = state_dict["history"]
-        self.loss = state_dict["loss"]
-        self.best_score = state_dict["best_score"]
-        self.stalled = state_dict["stalled"]
-        self.best_weights = state_dict["best_weights"]
+        for name in KEPT:
+            setattr(self, name, state_dict[name])
         if self.fits:
             self.module.enter_phases(state_dict["started"])
 
@@ -171,16 +163,15 @@ class PhaseCallback(Callback):
             self._say(learned, reason)
 
     def _record(self, trainer: L.Trainer, reason: str) -> None:
-        self.history.append(
-            {
-                "phase": self.module.phase_number,
-                "epoch": trainer.current_epoch,
-                "step": trainer.global_step,
-                "reason": reason,
-                "stages": self.module.learning_stages(self.module.phase),
-                "trainable": numel(_learning(self.module)),
-            }
-        )
+        entry = {
+            "phase": self.module.phase_number,
+            "epoch": trainer.current_epoch,
+            "step": trainer.global_step,
+            "reason": reason,
+            "stages": self.module.learning_stages(self.module.phase),
+            "trainable": numel(_learning(self.module)),
+        }
+        self.history.append(entry)
 
     def _say(self, learned: list[nn.Parameter], reason: str) -> None:
         before = set(map(id, learned))

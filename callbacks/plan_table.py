@@ -43,15 +43,12 @@ def plan_table(classifier: Classifier, ends: list[int]) -> Table:
     total_cost = 0.0
     rows = zip(classifier.phases, ends, classifier.relative_costs(), strict=False)  # a try has one end
     for number, (phase, end, cost) in enumerate(rows, 1):
-        rates = {name: classifier.lr * factor for name, factor in phase.factors(stages).items()}
-        table.add_row(
-            f"{number}/{len(ends)}",
-            _span(begin, end, any(earlier.patience for earlier in classifier.phases[:number])),
-            _by_rate(rates) + ("\nat most (AutoRGN)" if phase.auto_rgn else ""),
-            f"{numel(classifier.learning_parameters(phase)):,}",
-            classifier.shown_batch_norm(phase),
-            f"{cost:.0%}",
-        )
+        epochs = _span(begin, end, any(earlier.patience for earlier in classifier.phases[:number]))
+        rates = _by_rate({name: classifier.lr * factor for name, factor in phase.factors(stages).items()})
+        rates += "\nat most (AutoRGN)" if phase.auto_rgn else ""
+        trainable = f"{numel(classifier.learning_parameters(phase)):,}"
+        batch_norm = classifier.shown_batch_norm(phase)
+        table.add_row(f"{number}/{len(ends)}", epochs, rates, trainable, batch_norm, f"{cost:.0%}")
         total_cost += cost * (end - begin)
         begin = end
     if len(ends) > 1:

@@ -26,8 +26,7 @@ class PredictionWriter(GatheringCallback):
         if found is None:
             return
         classes = cast(Classifier, pl_module).class_names
-        loader: Any = trainer.predict_dataloaders
-        names = loader.dataset.split.names
+        names = cast(Any, trainer.predict_dataloaders).dataset.split.names
         rows = (
             [names[index], classes[values.argmax()], *(f"{value:.6f}" for value in values.tolist())]
             for index, values in zip(found["index"].tolist(), found["probabilities"], strict=True)

@@ -66,18 +66,19 @@ class TestReport(GatheringCallback):
         probabilities = found["probabilities"]
         is_clean = ~torch.from_numpy(data.leaked())
         clean = clean_scores(labels[is_clean], probabilities[is_clean])
+        callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
         learning = {p for phase in classifier.phases for p in classifier.learning_parameters(phase)}
         record = {
             **self.provenance,
             "class_names": names,
             "parameters": numel(classifier.network.parameters()),
             "trainable_parameters": numel(learning),
-            "phases": _history(trainer),
+            "phases": next((own.history for own in callbacks if isinstance(own, PhaseCallback)), []),
             "test": {**total.summary(), **probability_scores(probabilities, labels), "images": evaluated},
             "clean": {"rule": data.leak_rule, **clean},
             "per_class": {
-                name: {"precision": precision, "recall": recall, "f1": f1, "support": support}
-                for name, precision, recall, f1, support in total.by_class(names)
+                name: dict(zip(("precision", "recall", "f1", "support"), values, strict=True))
+                for name, *values in total.by_class(names)
             },
             "confusion_matrix": total.confusion_matrix,
             "data_fingerprint": data.fingerprint,
@@ -86,17 +87,12 @@ class TestReport(GatheringCallback):
         if cost.is_file():
             record["cost"] = json.loads(cost.read_text())
         if clean["images"]:
-            print(
-                f"{data.leak_rule}: accuracy {clean['accuracy']:.4f}, macro-F1 {clean['f1_macro']:.4f} "
-                f"({clean['images']:,} images)"
-            )
+            quality = f"accuracy {clean['accuracy']:.4f}, macro-F1 {clean['f1_macro']:.4f}"
+            print(f"{data.leak_rule}: {quality} ({clean['images']:,} images)")
         file = io.BytesIO()
+        images = np.array(data.splits["test"].names)
         np.savez_compressed(
-            file,
-            labels=labels.numpy(),
-            probabilities=probabilities.numpy(),
-            clean=is_clean.numpy(),
-            names=np.array(data.splits["test"].names),
+            file, labels=labels.numpy(), probabilities=probabilities.numpy(), clean=is_clean.numpy(), names=images
         )
         write_file(self.folder / "test.npz", file.getvalue())
         write_mistakes(self.folder / "mistakes.json", data, classifier, labels, probabilities)
@@ -131,12 +127,6 @@ def clean_scores(labels: Tensor, probabilities: Tensor) -> dict[str, Any]:
     if not len(labels):
         return {**dict.fromkeys([*summary, *PROBABILITY_SCORES]), "images": 0}
     return {**summary, **probability_scores(probabilities, labels), "images": len(labels)}
-
-
-def _history(trainer: L.Trainer) -> list[dict[str, Any]]:
-    """The phases of the run up to the epoch of the checkpoint."""
-    callbacks: list[Any] = trainer.callbacks  # type: ignore[attr-defined]
-    return next((callback.history for callback in callbacks if isinstance(callback, PhaseCallback)), [])
 
 
 def _print_table(total: Scores, names: Sequence[str]) -> None:

@@ -3,7 +3,7 @@
 import copy
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, NotRequired, TypedDict
+from typing import Any, NotRequired, TypedDict, cast
 
 import numpy as np
 import torch
@@ -180,9 +180,7 @@ class Classifier(PhasedModule):
         self._log_split("test")
 
     def _split(self, name: str) -> SplitMetrics:
-        metrics = self.metrics[f"{name}_split"]
-        assert isinstance(metrics, SplitMetrics)
-        return metrics
+        return cast(SplitMetrics, self.metrics[f"{name}_split"])
 
     def _log_split(self, name: str) -> None:
         metrics = self._split(name)

@@ -1,7 +1,7 @@
 """Operations of a training step, counted before any step is made."""
 
 import copy
-from collections.abc import Collection, Sequence
+from collections.abc import Iterable, Sequence
 from typing import Any
 
 import torch
@@ -28,7 +28,7 @@ class _Passes(TorchDispatchMode):  # type: ignore[no-untyped-call]
         return result
 
 
-def pass_flops(network: nn.Module, shape: Sequence[int], learning: Collection[nn.Parameter] = ()) -> tuple[int, int]:
+def pass_flops(network: nn.Module, shape: Sequence[int], learning: Iterable[nn.Parameter] = ()) -> tuple[int, int]:
     """Floating-point operations of the forward and of the backward pass of one image, two a multiply-add.
 
     The gradient of the weights of a convolution or a matrix product costs as much as its forward pass, if the weights

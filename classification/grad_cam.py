@@ -1,6 +1,7 @@
 """Grad-CAM (arXiv 1610.02391): the regions of an image that speak for a class."""
 
 from collections.abc import Mapping
+from functools import partial
 from typing import Any
 
 import torch
@@ -27,17 +28,14 @@ def grad_cam(
     outputs: dict[str, Tensor] = {}
     channel = 3 if getattr(network, "output_fmt", "") == "NHWC" else 1  # timm says so of Swin
 
-    def keep(name: str, output: Any) -> Any:
+    def keep(name: str, module: nn.Module, given: Any, output: Any) -> Any:
         if not isinstance(output, Tensor) or output.ndim != 4:
             return None
         # The gradient of the map needs a leaf if nothing below it learns.
         outputs[name] = output if output.requires_grad else output.clone().requires_grad_()
         return outputs[name].clone()  # the next module may work in place
 
-    handles = [
-        module.register_forward_hook(lambda module, given, output, name=name: keep(name, output))
-        for name, module in stages.items()
-    ]
+    handles = [module.register_forward_hook(partial(keep, name)) for name, module in stages.items()]
     try:
         with torch.inference_mode(False), torch.enable_grad(), torch.compiler.set_stance("force_eager"):
             logits = network(inputs.clone())

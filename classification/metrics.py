@@ -25,13 +25,8 @@ class Scores:
 
     def summary(self) -> dict[str, float]:
         """The numbers that are logged every epoch."""
-        return {
-            "loss": self.loss,
-            "accuracy": self.accuracy,
-            "precision_macro": self.precision_macro,
-            "recall_macro": self.recall_macro,
-            "f1_macro": self.f1_macro,
-        }
+        logged = ("loss", "accuracy", "precision_macro", "recall_macro", "f1_macro")
+        return {name: getattr(self, name) for name in logged}
 
     def by_class(self, names: Sequence[str]) -> list[tuple[str, float, float, float, int]]:
         """Name, precision, recall, F1 and number of images of every class.

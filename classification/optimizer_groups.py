@@ -18,10 +18,7 @@ OPTIMIZERS: dict[str, Callable[..., torch.optim.Optimizer]] = {
 
 
 def groups_by_stage(
-    network: nn.Module,
-    stages: Mapping[str, Sequence[nn.Parameter]],
-    rates: Mapping[str, float],
-    weight_decay: float,
+    network: nn.Module, stages: Mapping[str, Sequence[nn.Parameter]], rates: Mapping[str, float], weight_decay: float
 ) -> Iterator[dict[str, Any]]:
     """Two named optimizer groups a stage, with and without weight decay.
 
@@ -38,22 +35,12 @@ def groups_by_stage(
     for name, parameter in network.named_parameters():
         if owners[id(parameter)] != 1:
             raise UserError(f"{name} is in {owners[id(parameter)]} stages, not in one: check stages()")
-    listed = _undecayed_names(network)
+    # Parameters that timm never decays: tokens and position embeddings.
+    listed: Collection[str] = getattr(network, "no_weight_decay", set)()
     undecayed = {id(p) for name, p in network.named_parameters() if p.ndim <= 1 or name in listed}
     for stage, parameters in stages.items():
         matrices = [p for p in parameters if id(p) not in undecayed]
         others = [p for p in parameters if id(p) in undecayed]
-        if matrices:
-            yield {"params": matrices, "name": stage, "lr": rates[stage], "weight_decay": weight_decay}
-        if others:
-            name = stage + NO_DECAY
-            yield {"params": others, "name": name, "lr": rates[name], "weight_decay": 0.0}
-
-
-def _undecayed_names(network: nn.Module) -> Collection[str]:
-    """Parameters that timm never decays: tokens and position embeddings."""
-    if not hasattr(network, "no_weight_decay"):
-        return set()
-    model: Any = network
-    names: Collection[str] = model.no_weight_decay()
-    return names
+        for name, own, decay in (stage, matrices, weight_decay), (stage + NO_DECAY, others, 0.0):
+            if own:
+                yield {"params": own, "name": name, "lr": rates[name], "weight_decay": decay}

@@ -172,13 +172,8 @@ class PhasedModule(L.LightningModule):
             warmup = self.warmup_epochs if first == 0 else 0.0
         start = self.started[first] * per_epoch
         end = min(ends[last] * per_epoch, self.total_steps())  # max_steps may cut an epoch
-        return make_schedule(
-            self.schedule,
-            optimizer,
-            steps=end - start,
-            warmup=round(warmup * per_epoch),
-            elapsed=self.phase_began * per_epoch - start,
-        )
+        elapsed = self.phase_began * per_epoch - start
+        return make_schedule(self.schedule, optimizer, end - start, round(warmup * per_epoch), elapsed)
 
     def phase_ends(self) -> list[int]:
         """First epoch after every phase, at the latest, within the budget of the trainer.

@@ -1,5 +1,7 @@
 """A timm network by name."""
 
+from difflib import get_close_matches
+
 from torch import nn
 
 from basics.errors import UserError
@@ -21,15 +23,7 @@ def build_backbone(name: str, num_classes: int, dropout: float) -> nn.Module:
     try:
         network: nn.Module = timm.create_model(name, num_classes=num_classes, drop_rate=dropout)
     except RuntimeError as error:
-        raise UserError(f"unknown backbone {name!r}: {_similar(name)}") from error
+        near = get_close_matches(name, timm.list_models() + timm.list_pretrained(), n=3, cutoff=0.5)
+        hint = f"did you mean {', '.join(near)}?" if near else "timm.list_models() has the names"
+        raise UserError(f"unknown backbone {name!r}: {hint}") from error
     return network
-
-
-def _similar(name: str) -> str:
-    import difflib
-
-    import timm
-
-    names = timm.list_models() + timm.list_pretrained()
-    near = difflib.get_close_matches(name, names, n=3, cutoff=0.5)
-    return f"did you mean {', '.join(near)}?" if near else "timm.list_models() has the names"

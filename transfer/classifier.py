@@ -104,14 +104,8 @@ class TransferClassifier(Classifier):
         """The strategy is carried out wherever this model is trained, not only from the command line."""
         callbacks = training_callbacks(self.phases, self.check_ranks)
         # The frozen part of a phase is made as soon as the phase is entered.
-        cache = FeatureCache(
-            self.cache,
-            limit=int(self.cache_gb * GB),
-            split=self.split,
-            normalization=self.normalization,
-            input_size=self.input_size,
-            compile_backend=self.compile_backend,
-        )
+        limit = int(self.cache_gb * GB)
+        cache = FeatureCache(self.cache, limit, self.split, self.normalization, self.input_size, self.compile_backend)
         callbacks.insert(1, cache)
         return callbacks
 
@@ -191,11 +185,9 @@ class TransferClassifier(Classifier):
 
     def relative_costs(self) -> list[float]:
         """Estimated operations of a training step in every phase; a step in which everything learns has 1."""
-        whole = sum(pass_flops(self.network, self.input_size, list(self.network.parameters())))
-        return [
-            sum(pass_flops(self.network, self.input_size, list(self.learning_parameters(phase)))) / whole
-            for phase in self.phases
-        ]
+        whole = sum(pass_flops(self.network, self.input_size, self.network.parameters()))
+        learning = map(self.learning_parameters, self.phases)
+        return [sum(pass_flops(self.network, self.input_size, parameters)) / whole for parameters in learning]
 
     def split(self, inputs: Tensor) -> FrozenPrefix | None:
         """Split the network for the present phase; None if it has no frozen prefix, or one that differs from it.

@@ -1,6 +1,7 @@
 """Takes frozen stages out of the training step."""
 
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from typing import Any, Literal, cast
 
 import lightning.pytorch as L
@@ -19,6 +20,7 @@ from transfer.prefix import FrozenPrefix, digest
 Cache = Literal["auto", "off"] | int
 
 
+@dataclass(eq=False)
 class FeatureCache(Callback):
     """Makes the frozen part of a classifier at the beginning of every phase.
 
@@ -36,48 +38,39 @@ class FeatureCache(Callback):
         compile_backend: Backend of torch.compile for both parts of the network; None leaves them as they are.
     """
 
-    def __init__(
-        self,
-        cache: Cache,
-        limit: int,
-        split: Callable[[Tensor], FrozenPrefix | None],
-        normalization: tuple[list[float], list[float]],
-        input_size: tuple[int, int, int],
-        compile_backend: str | None = None,
-    ) -> None:
-        self.cache = cache
-        self.limit = limit
-        self.split = split
-        self.normalization = normalization
-        self.input_size = input_size
-        self.compile_backend = compile_backend
-        self.phase = 0  # number of the phase that this is set up for
+    cache: Cache
+    limit: int
+    split: Callable[[Tensor], FrozenPrefix | None]
+    normalization: tuple[list[float], list[float]]
+    input_size: tuple[int, int, int]
+    compile_backend: str | None
+    phase: int = field(default=0, init=False)  # number of the phase that this is set up for
 
     def on_train_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Set up for an epoch that is resumed in its middle, whose beginning Lightning does not announce again."""
         if trainer.fit_loop.restarted_mid_epoch:
-            self._enter(trainer, _classifier(pl_module))
+            self._enter(trainer, cast(Classifier, pl_module))
 
     def on_train_epoch_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Set up for a new phase."""
-        module = _classifier(pl_module)
+        module = cast(Classifier, pl_module)
         if module.phase_number != self.phase:
             self._check_unchanged(module)
             self._enter(trainer, module)
 
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Check at the end of a phase that nothing frozen has changed."""
-        module = _classifier(pl_module)
+        module = cast(Classifier, pl_module)
         if trainer.current_epoch + 1 == module.phase_ends()[self.phase - 1]:
             self._check_unchanged(module)
 
     def teardown(self, trainer: L.Trainer, pl_module: L.LightningModule, stage: str) -> None:
         """Leave the network as it was."""
-        self._leave(trainer, _classifier(pl_module))
+        self._leave(trainer, cast(Classifier, pl_module))
 
     def on_exception(self, trainer: L.Trainer, pl_module: L.LightningModule, exception: BaseException) -> None:
         """Leave the network as it was."""
-        self._leave(trainer, _classifier(pl_module))
+        self._leave(trainer, cast(Classifier, pl_module))
 
     def _check_unchanged(self, module: Classifier) -> None:
         """Refuse weights that were trained on features of other weights.
@@ -119,12 +112,7 @@ class FeatureCache(Callback):
         module.frozen_part = part
 
     def _add_features(
-        self,
-        part: PrefixPart,
-        trainer: L.Trainer,
-        module: Classifier,
-        data: ImageDataModule,
-        example: Tensor,
+        self, part: PrefixPart, trainer: L.Trainer, module: Classifier, data: ImageDataModule, example: Tensor
     ) -> None:
         """Give the part its features, unless they would change, be too many, or serve a few batches only."""
         begin = module.phase_began
@@ -147,20 +135,14 @@ class FeatureCache(Callback):
         what = f"the features before {part.prefix.before} ({count:,} images, {size / GB:.3g} GB)"
         room = trainer.strategy.broadcast(files.room())  # so that all ranks do the same, whatever their disks have
         if size > room:
-            explain_uncached(
-                f"{what} need more than {room / GB:.3g} GB, --model.cache_gb or what is free in {files.folder}"
-            )
+            allowed = f"{room / GB:.3g} GB, --model.cache_gb or what is free in {files.folder}"
+            explain_uncached(f"{what} need more than {allowed}")
             return
         rank_zero_info(f"{what} are computed once, in {files.folder}")
         made_by = (part.weights, *self.normalization)
         part.features = files.get(splits, lambda images: part.prefix.features(module.inputs(images)), example, made_by)
         part.features_computed = files.computed["train"]
         data.without_images |= {name for name, _ in splits}
-
-
-def _classifier(module: L.LightningModule) -> Classifier:
-    """The module that Lightning's hooks pass; only a classifier has this callback."""
-    return cast(Classifier, module)
 
 
 def explain_uncached(reason: str) -> None:

@@ -1,6 +1,7 @@
 """Memory layout of a network on a CPU."""
 
 from collections.abc import Sequence
+from functools import partial
 from typing import Any
 
 import torch
@@ -37,14 +38,12 @@ def first_small(network: nn.Module, stages: Sequence[Stage], images: Tensor) -> 
     """Index of the first stage whose output is at most SMALL x SMALL; the number of stages if there is none."""
     sides: dict[int, int] = {}
 
-    def record(index: int, output: Any) -> None:
+    def record(index: int, module: nn.Module, inputs: Any, output: Any) -> None:
         if isinstance(output, Tensor) and output.ndim == 4:
             sides[index] = output.shape[-1]
 
-    handles = [
-        stage.modules[-1].register_forward_hook(lambda module, inputs, output, index=index: record(index, output))
-        for index, stage in enumerate(stages)
-    ]
+    last = [stage.modules[-1] for stage in stages]
+    handles = [module.register_forward_hook(partial(record, index)) for index, module in enumerate(last)]
     with evaluating(network):
         network(images)
     for handle in handles:

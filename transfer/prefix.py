@@ -62,15 +62,13 @@ def split_prefix(network: nn.Module, stages: Collection[Stage], changing: Collec
     """
     root, graph = _record(network, stages)
     after = _after(root, graph, stages, changing)
-    sources = tuple(
-        str(node.target).removeprefix("network.")
-        for node in graph.nodes
-        if node.op in ("call_module", "get_attr") and node not in after
-    )
+    before = [node for node in graph.nodes if node not in after]
+    called = [node for node in before if node.op in ("call_module", "get_attr")]
+    sources = tuple(str(node.target).removeprefix("network.") for node in called)
     cut = _cut(graph, after)
     if cut is None or not sources:
         return None
-    frozen = _part(root, [node for node in graph.nodes if node not in after], None, [cut])
+    frozen = _part(root, before, None, [cut])
     rest = _part(root, [node for node in graph.nodes if node in after], cut, [])
     return FrozenPrefix(_folded(frozen), rest, next(iter(changing)), sources)
 

@@ -115,12 +115,8 @@ def probe_table(depths: list[Depth], backbone: str) -> Table:
     best = max(depth.f1_macro for depth in depths)
     for depth in depths:
         score = f"{depth.f1_macro:.3f}"
-        table.add_row(
-            depth.stage,
-            f"{depth.features or ''}",
-            f"{depth.accuracy:.3f}",
-            f"[bold]{score}[/bold]" if depth.f1_macro == best else score,
-        )
+        shown = f"[bold]{score}[/bold]" if depth.f1_macro == best else score
+        table.add_row(depth.stage, f"{depth.features or ''}", f"{depth.accuracy:.3f}", shown)
     return table
 
 

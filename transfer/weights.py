@@ -67,5 +67,4 @@ def _from_file(path: Path) -> dict[str, Tensor]:
     except Exception as error:  # damaged files raise errors of many types
         raise UserError(f"{path} is neither a safetensors file nor a plain torch state dict") from error
     # A checkpoint of this project's own TransferClassifier serves as well.
-    prefix = "network."
-    return {name.removeprefix(prefix): value for name, value in state.items() if isinstance(value, Tensor)}
+    return {name.removeprefix("network."): value for name, value in state.items() if isinstance(value, Tensor)}
