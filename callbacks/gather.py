@@ -27,8 +27,13 @@ class GatheringCallback(Callback):
         """Keep the outputs of a batch; `index` among them holds the indices of its images in the split."""
         self._outputs.append({name: value.cpu() for name, value in outputs.items()})
 
-    on_predict_start = on_test_start
-    on_predict_batch_end = on_test_batch_end
+    def on_predict_start(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
+        """Forget the outputs of an earlier test or prediction."""
+        self.on_test_start(trainer, pl_module)
+
+    def on_predict_batch_end(self, trainer: L.Trainer, pl_module: L.LightningModule, outputs: Any, *rest: Any) -> None:
+        """Keep the outputs of a batch."""
+        self.on_test_batch_end(trainer, pl_module, outputs, *rest)
 
     def gathered(self, trainer: L.Trainer) -> dict[str, Tensor] | None:
         """All outputs of all ranks, joined in the order of the split.
