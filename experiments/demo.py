@@ -27,10 +27,9 @@ def main() -> None:
     parser.add_argument("--readme", action="store_true", help="put the table into README.md, too")
     given = parser.parse_args()
     start = time.perf_counter()
-    if not (DATA / "shapes").is_dir():
-        sample_data.write_shapes(DATA)
-    if not (DATA / "fer2013").is_dir():
-        sample_data.write_fer2013(DATA)
+    for name, write in (("shapes", sample_data.write_shapes), ("fer2013", sample_data.write_fer2013)):
+        if not (DATA / name).is_dir():
+            write(DATA)
     print(f"== generated data in {DATA} ({time.perf_counter() - start:.0f} s)\n\n== pretraining on shapes", flush=True)
     lightning(["fit", "--config", "configs/demo/pretrain.yaml"])
     for arm in ARMS:

@@ -49,8 +49,7 @@ class Study:
     @property
     def arms(self) -> list[str]:
         """Names of the arms that have a config, in order."""
-        found = [path.stem.removeprefix(f"{self.name}_") for path in CONFIGS.glob(f"{self.name}_*.yaml")]
-        return in_order(found)
+        return in_order([path.stem.removeprefix(f"{self.name}_") for path in CONFIGS.glob(f"{self.name}_*.yaml")])
 
     def config(self, arm: str) -> Path:
         """Path of an arm's config."""

@@ -14,8 +14,9 @@ import yaml
 
 from basics.errors import UserError
 from basics.names import CHECKPOINTS, CONFIG
+from experiments.cli.run_options import owner
 from experiments.configs import Config, differences, short
-from experiments.runs import RunFolder, fold_of
+from experiments.runs import RunFolder
 
 
 def read_checkpoint(path: Path) -> dict[str, Any]:
@@ -83,15 +84,12 @@ def check_resumes(path: Path, checkpoint: Mapping[str, Any], folder: RunFolder, 
     Raises:
         UserError: The checkpoint is another run's, or was made with other values.
     """
-    trained = checkpoint["callbacks"].get("Provenance", {})
-    if trained:
-        names = (trained["study"], trained["strategy"], trained["seed"], fold_of(trained))
-        other = RunFolder(folder.root, *names).name
-        if other != folder.name:
-            raise UserError(
-                f"{path} is of the run {other}, and this is {folder.name}: give the same config, seed and fold to "
-                "resume it, or start from its weights with --model.weights"
-            )
+    other = owner(folder, path, checkpoint["callbacks"].get("Provenance", {})).name
+    if other != folder.name:
+        raise UserError(
+            f"{path} is of the run {other}, and this is {folder.name}: give the same config, seed and fold to "
+            "resume it, or start from its weights with --model.weights"
+        )
     known = config_of(path)
     saved = yaml.safe_load(known.read_text()) if known else _hyper_parameters(checkpoint, config)
     # A longer run goes on with the optimizer and the schedule of the checkpoint.

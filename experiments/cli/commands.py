@@ -16,21 +16,12 @@ from lightning.pytorch.cli import LightningArgumentParser, LightningCLI, SaveCon
 from lightning.pytorch.loggers import WandbLogger
 from lightning.pytorch.utilities.exceptions import MisconfigurationException
 
+import callbacks
 import fashion_cnn  # noqa: F401  (makes its classes known by their short names)
 import transfer
 from basics.errors import UserError, one_line_mistakes
 from basics.files import write_file
 from basics.names import MONITOR, PREDICTIONS
-from callbacks import (
-    CostLedger,
-    EpochTable,
-    FitEnding,
-    PlanTable,
-    PredictionWriter,
-    Provenance,
-    StepCheckpoint,
-    TestReport,
-)
 from callbacks.files import AtomicCheckpointIO, is_dev_run
 from classification import Classifier, phase_ends
 from datamodules import ImageDataModule
@@ -98,12 +89,8 @@ class CLI(LightningCLI):
     def subcommands() -> dict[str, set[str]]:
         """As Lightning's, `plan` and `probe`; `test` has a table of its own, so that `verbose` has nothing to say."""
         commands = LightningCLI.subcommands()
-        return {
-            **commands,
-            "test": commands["test"] | {"verbose"},
-            "plan": {"model", "datamodule"},
-            "probe": {"model", "datamodule"},
-        }
+        own = {"model", "datamodule"}
+        return commands | {"test": commands["test"] | {"verbose"}, "plan": own, "probe": own}
 
     def test(self, **kwargs: Any) -> None:
         """Test; TestReport prints and writes the scores."""
@@ -177,19 +164,19 @@ class CLI(LightningCLI):
         if self.subcommand == "fit":
             return self._fit_callbacks({**identity, **provenance()})
         if self.subcommand == "predict":
-            return [PredictionWriter(self._predictions_file())]
+            return [callbacks.PredictionWriter(self._predictions_file())]
         if self.subcommand == "test":
             record = {**(trained or identity), "checkpoint": self.command.ckpt_path, "tested_with": provenance()}
-            return [TestReport(self.folder.path, record)]
+            return [callbacks.TestReport(self.folder.path, record)]
         return []
 
     def _fit_callbacks(self, record: Mapping[str, Any]) -> list[Callback]:
-        callbacks: list[Callback] = [
-            PlanTable(),
-            Provenance(record),
-            FitEnding(self.folder.fit_end),
-            EpochTable(self.folder.epochs),
-            CostLedger(self.folder.cost),
+        found: list[Callback] = [
+            callbacks.PlanTable(),
+            callbacks.Provenance(record),
+            callbacks.FitEnding(self.folder.fit_end),
+            callbacks.EpochTable(self.folder.epochs),
+            callbacks.CostLedger(self.folder.cost),
         ]
         if self.command.trainer.enable_checkpointing is not False:
             folder = self.folder.checkpoints
@@ -197,10 +184,10 @@ class CLI(LightningCLI):
             self.best = checkpoint(filename="best", monitor=MONITOR, mode="max")
             # Not `save_last` of the one above: that follows the best, so that a run that has stopped improving would
             # be resumed from its best epoch.
-            callbacks += [self.best, checkpoint(filename="last")]
+            found += [self.best, checkpoint(filename="last")]
             if self.command.run.every_n_train_steps:
-                callbacks.append(StepCheckpoint(folder, self.command.run.every_n_train_steps))
-        return callbacks
+                found.append(callbacks.StepCheckpoint(folder, self.command.run.every_n_train_steps))
+        return found
 
     def _predictions_file(self) -> Path:
         if self.command.run.predictions:

@@ -32,11 +32,6 @@ All options, with their defaults: lightning fit --help. Those of a class: lightn
 --data.help. README.md and docs/ say the rest."""
 
 
-def help_text() -> str:
-    """Text of `lightning --help`; the parser tells the options of a subcommand."""
-    return HELP.format(subcommands="\n".join(f"  {name:<10}{line}" for name, line in SUBCOMMANDS.items()))
-
-
 def quieten() -> None:
     """Silence what says nothing about this run; everything else a library has to say is shown."""
     for message in (
@@ -62,7 +57,8 @@ def main(args: Sequence[str] | None = None) -> None:
     """Run a command line; what is wrong with it without a look at the parser is said before the parser is imported."""
     args = sys.argv[1:] if args is None else args
     if not args or args[0] in ("-h", "--help"):
-        print(help_text(), file=sys.stdout if args else sys.stderr)
+        subcommands = "\n".join(f"  {name:<10}{line}" for name, line in SUBCOMMANDS.items())
+        print(HELP.format(subcommands=subcommands), file=sys.stdout if args else sys.stderr)
         sys.exit(0 if args else 2)
     check_subcommand(args[0], SUBCOMMANDS)
     check_configs(args)

@@ -36,27 +36,22 @@ class Parser(LightningArgumentParser):
 
 def explain(message: str, known_keys: Iterable[str] = ()) -> str:
     """One line for a message of jsonargparse, with the nearest valid name where a name is wrong."""
-    key = _first(r'Parser key "([^"]+)"', message) or ""
+    inner = ".".join(re.findall(r'Parser key "([^"]+)"', message))  # of nested keys: model.strategy
     if option := _first(r"Option '([^']+)' is not accepted", message):
         owner = _last(r"Problem with given class_path '([^']+)'", message)
-        inner = _inner_key(message, key)
         return f"{inner}.{option} is not an argument of {_short(owner)}{_did_you_mean(option, _arguments(owner))}"
-    if option := _first(
-        r"(?:does not accept option|Unrecognized arguments:|unrecognized arguments:) '?-*([\w.+]+)", message
-    ):
+    if option := _first(r"(?:does not accept option|[Uu]nrecognized arguments:) '?-*([\w.+]+)", message):
         return f"unknown key {option}{_did_you_mean(option, known_keys)}"
     if missing := _first(r"arguments are required: (.+)", message):
         return f"{missing} is missing: name a config, for example --config configs/fer_full.yaml"
     if path := _first(r"File does not exist: '?([^'\n]+)'?", message):
         return no_config(path)
-    wrong = (
-        _last(r"Expected a dot import path string: (\S+)", message)
-        or _last(r"(?:Import of|Unable to import|class_path) '?([\w.]+)'?:? ?(?:failed|is not|not a)", message)
-        or (_last(r"Problem with given class_path '([^']+)'", message) if _is_import_error(message) else None)
+    wrong = _last(r"Expected a dot import path string: (\S+)", message) or _last(
+        r"(?:Import of|Unable to import|class_path) '?([\w.]+)'?:? ?(?:failed|is not|not a)", message
     )
-    inner = _inner_key(message, key)
-    if not wrong and _is_import_error(message):
-        wrong = _last(r"Given value: (\S+)", message)
+    import_error = r"No module named|has no attribute|cannot import|not a subclass|does not correspond"
+    if not wrong and re.search(import_error, message):
+        wrong = _last(r"Problem with given class_path '([^']+)'", message) or _last(r"Given value: (\S+)", message)
     if wrong in _classes():
         return f"{inner}: {wrong} is not a class for this key"
     missing = _last(r"No module named '([\w.]+)'", message)
@@ -67,18 +62,6 @@ def explain(message: str, known_keys: Iterable[str] = ()) -> str:
     if type_error := _last(r"(Expected an? <class '(?!NoneType).+)", message):
         return f"{inner}: {_squeeze(type_error)}"
     return _squeeze(message)
-
-
-def _is_import_error(message: str) -> bool:
-    return bool(
-        re.search(r"No module named|has no attribute|cannot import|not a subclass|does not correspond", message)
-    )
-
-
-def _inner_key(message: str, key: str) -> str:
-    """`model.strategy` where a message nests key "strategy" in key "model"."""
-    keys = re.findall(r'Parser key "([^"]+)"', message)
-    return ".".join(keys) if keys else key
 
 
 def _squeeze(message: str) -> str:

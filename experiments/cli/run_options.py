@@ -2,7 +2,7 @@
 
 import shutil
 from collections.abc import Mapping
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from basics.errors import UserError
 from experiments.runs import RunFolder, fold_of
 
 
+@dataclass
 class RunOptions:
     """Names of a run; its folder is `<root>/<study>/<strategy>/seed<k>`.
 
@@ -24,21 +25,12 @@ class RunOptions:
         every_n_train_steps: Write last.ckpt also every so many optimizer steps, to resume in the middle of an epoch.
     """
 
-    def __init__(
-        self,
-        root: str = "runs",
-        study: str | None = None,
-        strategy: str | None = None,
-        overwrite: bool = False,
-        predictions: str | None = None,
-        every_n_train_steps: int | None = None,
-    ) -> None:
-        self.root = Path(root)
-        self.study = study
-        self.strategy = strategy
-        self.overwrite = overwrite
-        self.predictions = predictions
-        self.every_n_train_steps = every_n_train_steps
+    root: str = "runs"
+    study: str | None = None
+    strategy: str | None = None
+    overwrite: bool = False
+    predictions: str | None = None
+    every_n_train_steps: int | None = None
 
     def folder(self, data: Any, model: Any, seed: int) -> RunFolder:
         """Folder of the run; names that were not given come from what is trained on what.
@@ -49,7 +41,7 @@ class RunOptions:
         if isinstance(seed, bool):
             raise UserError("a run has a seed, or nobody could repeat it: give --seed_everything K")
         study = self.study or data.study
-        return RunFolder(self.root, study, self.strategy or model.strategy_name, seed, data.fold)
+        return RunFolder(Path(self.root), study, self.strategy or model.strategy_name, seed, data.fold)
 
     def claim(self, folder: RunFolder, resumes: bool) -> None:
         """Make sure that training does not overwrite an older run.

@@ -9,22 +9,12 @@ from typing import Any
 
 import numpy as np
 
+from experiments.report import svg
 from experiments.report.data import BINS, ArmRuns, Array
-from experiments.report.svg import (
-    GLYPHS,
-    INK,
-    MUTED,
-    arm_colour,
-    error_bar,
-    mark,
-    panel,
-    plain_ticks,
-    stage_colour,
-    to_svg,
-)
 from experiments.results.records import Interval
 
-Series = tuple[Mapping[str, Array], tuple[float, float]]  # by stage [runs, epochs], and limits of the axis
+Limits = tuple[float, float]
+Series = tuple[Mapping[str, Array], Limits]  # by stage [runs, epochs], and limits of the axis
 
 DASHES: list[Any] = ["-", (0, (6, 2)), (0, (3, 1.5)), (0, (1, 1)), (0, (6, 2, 1, 2)), (0, (3, 1, 1, 1, 1, 1))]
 
@@ -45,12 +35,7 @@ class Dot:
 
 
 def curve(
-    arm: ArmRuns,
-    scores: Array,
-    begins: Mapping[int, str],
-    others: Sequence[Array],
-    ylimits: tuple[float, float],
-    says: str,
+    arm: ArmRuns, scores: Array, begins: Mapping[int, str], others: Sequence[Array], ylimits: Limits, says: str
 ) -> str:
     """Validation macro-F1 of an arm by epoch: mean and range of its runs over the means of the others.
 
@@ -62,11 +47,11 @@ def curve(
         ylimits: Limits of the axis, shared by all panels.
         says: The finding, for readers who cannot see the figure.
     """
-    figure, axes = panel(360, 236, top=48)
+    figure, axes = svg.panel(360, 236, top=48)
     for other in others:
-        axes.plot(*_mean(other), color=MUTED, lw=0.9, alpha=0.45, zorder=1)
+        axes.plot(*_mean(other), color=svg.MUTED, lw=0.9, alpha=0.45, zorder=1)
     epochs, mean = _mean(scores)
-    colour = arm_colour(arm.index)
+    colour = svg.arm_colour(arm.index)
     if len(scores) > 1:
         low = np.nanmin(scores, 0)[epochs]
         high = np.nanmax(scores, 0)[epochs]
@@ -76,10 +61,10 @@ def curve(
     _whole_epochs(axes, max(2, *(each.shape[1] for each in (scores, *others))))
     _phase_lines(axes, begins, named=True)
     _panel_title(axes, arm, y=1.15)
-    return to_svg(figure, says)
+    return svg.to_svg(figure, says)
 
 
-def class_scores(title: str, dots: Sequence[Dot], limits: tuple[float, float], images: int | None, says: str) -> str:
+def class_scores(title: str, dots: Sequence[Dot], limits: Limits, images: int | None, says: str) -> str:
     """F1 of one class, an arm a row, with intervals; of one arm, a class a row.
 
     Args:
@@ -89,17 +74,17 @@ def class_scores(title: str, dots: Sequence[Dot], limits: tuple[float, float], i
         images: Number of test images of the class, if known.
         says: The finding, for readers who cannot see the figure.
     """
-    figure, axes = panel(360, 52 + 19 * len(dots), left=84, top=26, bottom=26)
+    figure, axes = svg.panel(360, 52 + 19 * len(dots), left=84, top=26, bottom=26)
     for row, dot in enumerate(dots):
-        axes.errorbar(dot.score.mean, row, xerr=error_bar(dot.score), **mark(dot.index), ms=6, lw=1.6)
+        axes.errorbar(dot.score.mean, row, xerr=svg.error_bar(dot.score), **svg.mark(dot.index), ms=6, lw=1.6)
     axes.set_yticks(range(len(dots)), [dot.name for dot in dots])
     axes.set(xlim=limits, ylim=(len(dots) - 0.4, -0.6))
     axes.grid(False, axis="y")
-    plain_ticks(axes, axis="x")
+    svg.plain_ticks(axes, axis="x")
     axes.set_title(title, loc="left", fontsize=13.5)
     if images is not None:
-        axes.set_title(f"{images:,} images", loc="right", fontsize=11, color=MUTED)
-    return to_svg(figure, says)
+        axes.set_title(f"{images:,} images", loc="right", fontsize=11, color=svg.MUTED)
+    return svg.to_svg(figure, says)
 
 
 def reliability(arm: ArmRuns, bins: Array, ece: float, says: str) -> str:
@@ -111,21 +96,21 @@ def reliability(arm: ArmRuns, bins: Array, ece: float, says: str) -> str:
         ece: Expected calibration error.
         says: The finding, for readers who cannot see the figure.
     """
-    figure, axes = panel(360, 290, left=40, bottom=44)
+    figure, axes = svg.panel(360, 290, left=40, bottom=44)
     confidence, accuracy, share = bins.T
-    colour = arm_colour(arm.index)
+    colour = svg.arm_colour(arm.index)
     axes.bar((np.floor(confidence * BINS) + 0.5) / BINS, share, width=0.055, color=colour, alpha=0.22, lw=0, zorder=1)
-    axes.plot([0, 1], [0, 1], color=MUTED, lw=1, ls=(0, (4, 3)), zorder=2)
+    axes.plot([0, 1], [0, 1], color=svg.MUTED, lw=1, ls=(0, (4, 3)), zorder=2)
     many = share >= 0.005  # a bin of a few images says little: a dot, and no line to it
     axes.plot(confidence[many], accuracy[many], color=colour, lw=1.4, zorder=3)
     axes.vlines(confidence[many], confidence[many], accuracy[many], color=colour, lw=1.2, alpha=0.6, zorder=2)
     axes.scatter(confidence, accuracy, s=16 + 260 * share, color=colour, lw=0, zorder=4, clip_on=False)
     quarters = [0, 0.25, 0.5, 0.75, 1]
     axes.set(xlim=(0, 1), ylim=(0, 1), xlabel="confidence", xticks=quarters, yticks=quarters)
-    plain_ticks(axes)
+    svg.plain_ticks(axes)
     _panel_title(axes, arm)
     axes.set_title(f"ECE {ece:.3f}", loc="right", fontsize=12, y=1.03, pad=0)
-    return to_svg(figure, says)
+    return svg.to_svg(figure, says)
 
 
 def diagnostics(
@@ -141,31 +126,29 @@ def diagnostics(
         distances: Distances, and limits of their axis.
         says: The finding, for readers who cannot see the figure.
     """
-    figure, upper = panel(360, 350, top=46, bottom=190)
+    figure, upper = svg.panel(360, 350, top=46, bottom=190)
     lower = figure.add_axes((40 / 360, 42 / 350, (360 - 52) / 360, 114 / 350))
-    longest = 2
-    for axes, (series, limits) in ((upper, norms), (lower, distances)):
-        for index, stage in enumerate(stages):
-            if stage not in series:
-                continue
-            epochs, mean = _mean(series[stage])
-            longest = max(longest, series[stage].shape[1])
+    longest = max([2, *(scores.shape[1] for series, _ in (norms, distances) for scores in series.values())])
+    parts = ((upper, norms, "gradient norm"), (lower, distances, "distance from the start, relative"))
+    for axes, (series, limits), title in parts:
+        for stage, scores in series.items():
+            epochs, mean = _mean(scores)
+            index = stages.index(stage)
             dash = DASHES[index % len(DASHES)]
             marker = "o" if len(epochs) < 2 else None
-            axes.plot(epochs, mean, color=stage_colour(index), ls=dash, marker=marker, lw=1.8)
+            axes.plot(epochs, mean, color=svg.stage_colour(index), ls=dash, marker=marker, lw=1.8)
         axes.set_ylim(limits)
-    upper.set_yscale("log")
-    for axes, title in ((upper, "gradient norm"), (lower, "distance from the start, relative")):
         _whole_epochs(axes, longest)
         _phase_lines(axes, begins, named=False)
-        axes.set_title(title, loc="left", fontsize=11, color=MUTED, pad=5)
-    plain_ticks(upper)
-    plain_ticks(lower, axis="y")
+        axes.set_title(title, loc="left", fontsize=11, color=svg.MUTED, pad=5)
+    upper.set_yscale("log")
+    svg.plain_ticks(upper)
+    svg.plain_ticks(lower, axis="y")
     upper.tick_params(labelbottom=False)
     upper.minorticks_off()
     lower.set_xlabel("epoch")
     _panel_title(upper, arm, y=1.24)
-    return to_svg(figure, says)
+    return svg.to_svg(figure, says)
 
 
 def _mean(scores: Array) -> tuple[Array, Array]:
@@ -183,16 +166,16 @@ def _phase_lines(axes: Any, begins: Mapping[int, str], named: bool) -> None:
     for epoch, text in begins.items():
         x = epoch - 0.5
         width = 6.4 * len(text) * pixel
-        axes.axvline(x, color=INK, lw=0.9, ls=(0, (1, 2)), zorder=2)
+        axes.axvline(x, color=svg.INK, lw=0.9, ls=(0, (1, 2)), zorder=2)
         start = min(x, high - width)
         if named and start >= free:
-            axes.text(start, 1.03, text, transform=axes.get_xaxis_transform(), fontsize=10.5, color=MUTED)
+            axes.text(start, 1.03, text, transform=axes.get_xaxis_transform(), fontsize=10.5, color=svg.MUTED)
             free = start + width
 
 
 def _panel_title(axes: Any, arm: ArmRuns, y: float = 1.03) -> None:
-    title = f"{GLYPHS[arm.index % len(GLYPHS)]} {arm.name}"
-    axes.text(0, y, title, transform=axes.transAxes, fontsize=13.5, color=arm_colour(arm.index))
+    title = f"{svg.GLYPHS[arm.index % len(svg.GLYPHS)]} {arm.name}"
+    axes.text(0, y, title, transform=axes.transAxes, fontsize=13.5, color=svg.arm_colour(arm.index))
 
 
 def _whole_epochs(axes: Any, epochs: int) -> None:

@@ -88,8 +88,7 @@ class Mistakes:
 
 def read_arms(results: StudyResults, root: Path) -> list[ArmRuns]:
     """Read the runs of a study's arms, in the order of its results; folders that are gone are left out."""
-    others = sorted(arm.strategy for arm in results.arms if arm.strategy not in COLOURED)
-    order = [*COLOURED, *others]
+    order = COLOURED + sorted(arm.strategy for arm in results.arms if arm.strategy not in COLOURED)
     arms = []
     for result in results.arms:
         runs = [RunFolder(root, results.study, result.strategy, run.seed, run.fold) for run in result.runs]
@@ -148,12 +147,6 @@ def phase_rows(arm: ArmRuns, stages: Sequence[str]) -> list[PhaseRow]:
         text = texts[index] if index < len(texts) else ""
         found.append(PhaseRow(phase, span, text, float(befores.mean()), float(afters.mean())))
     return found
-
-
-def confusion(arm: ArmRuns) -> Array:
-    """The confusion matrix `[true, predicted]` summed over the runs."""
-    matrix: Array = np.sum([record["confusion_matrix"] for record in arm.records], axis=0)
-    return matrix
 
 
 def confidence_bins(arm: ArmRuns) -> Array:

@@ -48,19 +48,16 @@ def _frontier(
 def curves(arms: Sequence[ArmRuns]) -> list[str]:
     """Validation macro-F1 by epoch, an arm a panel."""
     stages = stages_of(arms)
-    scores = {arm.name: scores for arm in arms if len(scores := by_epoch(arm, "val/f1_macro"))}
-    limits = _limits(list(scores.values()))
+    scored = [(arm, scores) for arm in arms if len(scores := by_epoch(arm, "val/f1_macro"))]
+    limits = _limits([scores for _, scores in scored])
     found = []
-    for arm in arms:
-        if arm.name not in scores:
-            continue
-        own = scores[arm.name]
+    for arm, own in scored:
         mean = np.nanmean(own, 0)
         best = int(np.nanargmax(mean))
         begins = changes(arm, stages)
         phases = "".join(f"; at epoch {epoch} {text}" for epoch, text in begins.items())
         says = f"{arm.name}: val macro-F1 {mean[0]:.3f} at first, at best {mean[best]:.3f} at epoch {best}{phases}."
-        others = [each for name, each in scores.items() if name != arm.name]
+        others = [scores for other, scores in scored if other is not arm]
         found.append(charts.curve(arm, own, begins, others, limits, says))
     return found
 

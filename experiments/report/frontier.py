@@ -56,6 +56,8 @@ def frontier(points: Sequence[Point], xlabel: str, says: str, width: int = 390) 
 
 def _name_points(figure: Any, axes: Any, points: Sequence[Point], front: Sequence[Point]) -> None:
     """Write the names of the arms beside their points so that no name covers another one, or the frontier."""
+    from matplotlib.lines import Line2D
+
     width, height = figure.get_size_inches() * 72
     pixels = [axes.transData.transform((point.cost, point.f1.mean)) for point in points]
     # The frontier rises to the right: nothing crosses a name below a point, or above and to the left of one on it.
@@ -69,7 +71,8 @@ def _name_points(figure: Any, axes: Any, points: Sequence[Point], front: Sequenc
     for row, (point, (x, y), left) in enumerate(zip(points, pixels, lefts, strict=True)):
         beside = x + (-9 if left else 9)
         if abs(heights[row] - y) > 16:
-            figure.add_artist(_line([x, beside], [y, heights[row]], width, height))
+            ends = [x / width, beside / width], [y / height, heights[row] / height]
+            figure.add_artist(Line2D(*ends, color=MUTED, lw=0.7))
         align = "right" if left else "left"
         figure.text(beside / width, heights[row] / height, point.name, va="center", ha=align)
 
@@ -93,12 +96,4 @@ def _spread(heights: Sequence[float], gap: float) -> list[float]:
             if short > 1e-6:
                 placed[i] -= short / 2
                 placed[i + 1] += short / 2
-    result = np.empty_like(placed)
-    result[order] = placed
-    return [float(height) for height in result]
-
-
-def _line(xs: list[float], ys: list[float], width: float, height: float) -> Any:
-    from matplotlib.lines import Line2D
-
-    return Line2D([x / width for x in xs], [y / height for y in ys], color=MUTED, lw=0.7)
+    return [float(height) for height in placed[np.argsort(order)]]

@@ -1,13 +1,15 @@
 """The page: results/<study>.json and the run folders, through the template. Nothing is loaded when it is read."""
 
-import itertools
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+
 from basics.errors import stop
 from experiments import numbers
+from experiments.report import charts, data, figures, svg, words
 from experiments.report.data import ArmRuns, Mistakes, PhaseRow
 from experiments.results.records import StudyResults, load_all
 from experiments.results.tables import clean_rule, columns
@@ -93,8 +95,6 @@ def build(root: Path, results: Path) -> tuple[str, int]:
     import jinja2
     import matplotlib
 
-    from experiments.report import charts, svg
-
     found = sorted(load_all(results), key=lambda study: len(study.arms) == 1)  # a study without a comparison is last
     if not found:
         stop(f"no runs with metrics.json and test.npz in {root}, no results in {results}: `make table-fer` makes both")
@@ -117,8 +117,6 @@ def build(root: Path, results: Path) -> tuple[str, int]:
 
 def study_view(results: StudyResults, root: Path) -> StudyView:
     """Gather everything that the template shows of one study."""
-    from experiments.report import data, figures, words
-
     arms = data.read_arms(results, root)
     stages = data.stages_of(arms)
     ranked = [arm.strategy for arm in sorted(results.arms, key=lambda arm: -arm.f1_macro.mean)]
@@ -150,13 +148,9 @@ def _tied(results: StudyResults, best: str) -> set[str]:
 
 def _confusion(arms: Sequence[ArmRuns], ranked: Sequence[str]) -> Confusion | None:
     """Confusion matrices of arms that have runs; None if there is no such arm."""
-    import numpy as np
-
-    from experiments.report.data import confusion
-
     if not arms:
         return None
-    matrices = {arm.name: confusion(arm) for arm in arms}
+    matrices = {arm.name: np.sum([record["confusion_matrix"] for record in arm.records], axis=0) for arm in arms}
     percents = {
         name: np.round(100 * matrix / np.maximum(1, matrix.sum(1, keepdims=True)), 1)
         for name, matrix in matrices.items()
@@ -177,7 +171,8 @@ def _confusion(arms: Sequence[ArmRuns], ranked: Sequence[str]) -> Confusion | No
 def _origin(arms: Sequence[ArmRuns]) -> Origin:
     """Find what all runs share, and what each has of its own."""
     records = [record for arm in arms for record in arm.records]
-    same = {key: records[0].get(key) for key in SAID_ONCE if records and _one_value(records, key)}
+    values = {key: [record.get(key) for record in records] for key in SAID_ONCE}
+    same = {key: own[0] for key, own in values.items() if own and all(value == own[0] for value in own)}
     firsts = [(arm, run) for arm in arms for run in arm.folders[:1]]
     return Origin(
         same=same,
@@ -186,7 +181,3 @@ def _origin(arms: Sequence[ArmRuns]) -> Origin:
         configs=[(arm, run.config, run.config.read_text()) for arm, run in firsts if run.config.is_file()],
         trials=[arm for arm in arms if arm.result.lr_trials],
     )
-
-
-def _one_value(records: Sequence[Mapping[str, Any]], key: str) -> bool:
-    return all(a.get(key) == b.get(key) for a, b in itertools.pairwise(records))

@@ -101,10 +101,8 @@ def to_svg(figure: Any, says: str) -> str:
     text = io.StringIO()
     with matplotlib.rc_context(STYLE):
         figure.savefig(text, format="svg", transparent=True, metadata={"Date": None})
-    svg = text.getvalue()
-    svg = svg[svg.index("<svg") :]
-    box = re.search(r'viewBox="[^"]+"', svg)
-    body = svg[svg.index(">") + 1 :]
+    head, _, body = text.getvalue().partition("<svg")[2].partition(">")
+    box = re.search(r'viewBox="[^"]+"', head)
     body = re.sub(r"<metadata>.*?</metadata>|<style.*?</style>|<!--.*?-->", "", body, flags=re.S)
     prefix = f"f{next(_numbers)}-"
     used = set(re.findall(r'(?:url\(#|href="#)([^)"]+)', body))

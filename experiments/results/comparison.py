@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from experiments.results import statistics
-from experiments.results.finished_runs import FinishedRun, by_arm
+from experiments.results.finished_runs import FinishedRun
 from experiments.results.records import AccuracyTest, Contrast, Pair
 
 Array = NDArray[Any]
@@ -33,7 +33,10 @@ class Comparison:
     @cached_property
     def arms(self) -> dict[str, dict[tuple[int, int], FinishedRun]]:
         """By arm, the runs by seed and fold."""
-        return {name: {run.key: run for run in runs} for name, runs in by_arm(self.runs).items()}
+        arms: dict[str, dict[tuple[int, int], FinishedRun]] = {}
+        for run in self.runs:
+            arms.setdefault(run.folder.strategy, {})[run.key] = run
+        return arms
 
     @cached_property
     def folds(self) -> dict[int, list[FinishedRun]]:
@@ -115,16 +118,16 @@ class Comparison:
             p=statistics.combined_p([statistics.mcnemar(one.right, other.right) for one, other in both]),
         )
 
-    def pair(self, a: str, b: str) -> Pair | None:
-        """The pair of two arms, turned so that its difference is `a` minus `b`; its other tests are not turned."""
-        for pair in self.pairs:
-            if (pair.a, pair.b) == (a, b):
-                return pair
-            if (pair.a, pair.b) == (b, a):
-                low, high = pair.ci95
-                turned = {"a": a, "b": b, "difference": -pair.difference, "ci95": (-high, -low)}
-                return pair.model_copy(update=turned)
-        return None
+    def pair(self, a: str, b: str) -> Pair:
+        """The pair of two arms with a run in common, turned so that its difference is `a` minus `b`.
+
+        Its other tests are not turned.
+        """
+        pair = next(pair for pair in self.pairs if {pair.a, pair.b} == {a, b})
+        if pair.a == a:
+            return pair
+        low, high = pair.ci95
+        return pair.model_copy(update={"a": a, "b": b, "difference": -pair.difference, "ci95": (-high, -low)})
 
     @cached_property
     def letters(self) -> Mapping[str, str]:

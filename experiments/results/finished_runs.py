@@ -134,14 +134,6 @@ def _is_named(run: RunFolder, table: Mapping[str, Any]) -> bool:
     return run.strategy in table["strategies"] and run.seed in table["seeds"] and run.fold in folds
 
 
-def by_arm(runs: Sequence[FinishedRun]) -> dict[str, list[FinishedRun]]:
-    """Runs by strategy; arms and runs keep their order."""
-    arms: dict[str, list[FinishedRun]] = {}
-    for run in runs:
-        arms.setdefault(run.folder.strategy, []).append(run)
-    return arms
-
-
 def check_comparable(runs: Sequence[FinishedRun], budget: str | None = None) -> None:
     """Check that runs differ in strategy, seed and fold only.
 

@@ -26,11 +26,8 @@ UNTESTED: Final = "open (not tested)"
 
 def verdicts(study: str, found: Comparison) -> list[Verdict]:
     """Answer every statement about a study."""
-    answered = []
-    for statement in study_of(study).statements:
-        answer, evidence = QUESTIONS[statement.question](found, **statement.arguments)
-        answered.append(Verdict(statement=statement.text, verdict=answer, evidence=evidence))
-    return answered
+    findings = [(one.text, *QUESTIONS[one.question](found, **one.arguments)) for one in study_of(study).statements]
+    return [Verdict(statement=text, verdict=answer, evidence=evidence) for text, answer, evidence in findings]
 
 
 def ordered(found: Comparison, arms: Sequence[str]) -> Finding:
@@ -38,10 +35,9 @@ def ordered(found: Comparison, arms: Sequence[str]) -> Finding:
     if missing := _missing(found, arms):
         return missing
     steps = [found.pair(high, low) for low, high in itertools.pairwise(arms)]
-    known = [step for step in steps if step]
-    signs = [float(np.sign(step.difference)) if step.distinguishable else 0.0 for step in known]
+    signs = [float(np.sign(step.difference)) if step.distinguishable else 0.0 for step in steps]
     scores = ", ".join(f"{name} {found.macro(name):.3f}" for name in arms)
-    gains = "; ".join(f"{step.a} − {step.b} {_interval(step)}, Holm's {p_value(step.p_holm)}" for step in known)
+    gains = "; ".join(f"{step.a} − {step.b} {_interval(step)}, Holm's {p_value(step.p_holm)}" for step in steps)
     return _all(signs), f"macro-F1 {scores}; {gains}"
 
 
@@ -50,7 +46,6 @@ def most_of_the_gain(found: Comparison, low: str, middle: str, high: str) -> Fin
     if missing := _missing(found, (low, middle, high)):
         return missing
     whole = found.pair(high, low)
-    assert whole is not None
     if not (whole.distinguishable and whole.difference > 0):
         return OPEN, f"{high} − {low} {_interval(whole)}: there is no gain to share"
     excess = found.contrast({middle: 1.0, low: -0.5, high: -0.5})
@@ -167,9 +162,5 @@ def _interval(contrast: Contrast) -> str:
 
 
 QUESTIONS: Mapping[str, Callable[..., Finding]] = {
-    "ordered": ordered,
-    "most_of_the_gain": most_of_the_gain,
-    "helps_most": helps_most,
-    "hardest": hardest,
-    "confused": confused,
+    question.__name__: question for question in (ordered, most_of_the_gain, helps_most, hardest, confused)
 }

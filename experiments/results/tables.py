@@ -39,10 +39,6 @@ def _whole(value: Interval | None) -> str:
     return str(value) if value else DASH
 
 
-def _teraflops(value: float | None) -> str:
-    return DASH if value is None else f"{value / 1e12:,.1f}"
-
-
 def _with_unit(value: float | None, unit: str, scale: float = 1.0) -> str:
     return DASH if value is None else f"{number(value / scale)} {unit}"
 
@@ -70,7 +66,7 @@ COLUMNS: list[Column] = [
         text=lambda arm: f"{arm.cost.trainable:,}" if arm.cost else DASH,
         cost=lambda arm: number(arm.cost and arm.cost.trainable),
     ),
-    Column("training TFLOPs", text=lambda arm: _teraflops(arm.operations)),
+    Column("training TFLOPs", text=lambda arm: DASH if arm.operations is None else f"{arm.operations / 1e12:,.1f}"),
     Column("forward + backward", cost=lambda arm: flops(arm.operations)),
     Column("really computed", cost=lambda arm: flops(arm.cost and arm.cost.computed_flops)),
     Column("minutes", text=lambda arm: f"{arm.cost.seconds.mean / 60:.1f}" if arm.cost else DASH),
@@ -91,12 +87,11 @@ def columns(table: Literal["text", "scores", "cost"]) -> dict[str, Cell]:
 def markdown(results: StudyResults) -> str:
     """The table of arms, a line that says how to read it, and F1 by class."""
     cells = columns("text")
-    classes = list(results.arms[0].per_class_f1)
     by_class = [[arm.strategy, *(_mean(value) for value in arm.per_class_f1.values())] for arm in results.arms]
     parts = [
         _markdown_table(list(cells), [[cell(arm) for cell in cells.values()] for arm in results.arms]),
         legend(results),
-        _markdown_table(["F1", *classes], by_class),
+        _markdown_table(["F1", *results.arms[0].per_class_f1], by_class),
     ]
     return "\n\n".join(parts) + "\n"
 
@@ -120,17 +115,13 @@ def legend(results: StudyResults) -> str:
     several = any(len(arm.runs) > 1 for arm in results.arms)
     says = ["Mean over runs [95 % t-interval]." if several else "One run an arm: no intervals over seeds."]
     if results.pairs:
-        both = all(pair.seeds.p is not None for pair in results.pairs)
-        tests = (
-            "paired bootstrap over test images and paired t over runs, the larger p"
-            if both
-            else (
-                "paired bootstrap over test images; seeds are not accounted for where two arms have one run in common"
-            )
-        )
+        tests = "paired bootstrap over test images"
+        if all(pair.seeds.p is not None for pair in results.pairs):
+            tests += " and paired t over runs, the larger p"
+        else:
+            tests += "; seeds are not accounted for where two arms have one run in common"
         says.append(f"Arms that share a letter are not distinguishable in macro-F1 ({tests}, Holm at 0.05).")
-    rule = clean_rule(results)
-    if rule:
+    if rule := clean_rule(results):
         says.append(f"Clean: {rule}.")
     if any(arm.cost for arm in results.arms):
         says.append("TFLOPs: forward and backward of one run, 2 operations a multiply-add.")

@@ -17,17 +17,6 @@ from experiments.configs import MAY_DIFFER, flat, is_under, look_up
 from experiments.results import hypotheses, records, statistics, tables
 from experiments.results.comparison import Comparison
 from experiments.results.finished_runs import FinishedRun, read_runs, table_of
-from experiments.results.records import (
-    ArmResult,
-    Clean,
-    Cost,
-    Interval,
-    LrTrial,
-    Provenance,
-    RunEntry,
-    Seconds,
-    StudyResults,
-)
 from experiments.results.statistics import mean_interval
 
 # Entries of the test in metrics.json that are fields of an arm, or no scores; every other one is in `more_scores`.
@@ -61,7 +50,7 @@ def write(study: str, root: Path, out: Path, strategies: Sequence[str] | None = 
 
 def results_of(
     study: str, runs: Sequence[FinishedRun], root: Path, resamples: int = statistics.RESAMPLES
-) -> StudyResults:
+) -> records.StudyResults:
     """Compute the content of results/<study>.json.
 
     Args:
@@ -72,7 +61,7 @@ def results_of(
     """
     classes = list(runs[0].record.get("class_names") or runs[0].record["per_class"])
     found = Comparison(runs, classes, resamples)
-    return StudyResults(
+    return records.StudyResults(
         study=study,
         arms=[_arm(study, name, list(own.values()), root, found) for name, own in found.arms.items()],
         pairs=found.pairs,
@@ -81,19 +70,19 @@ def results_of(
     )
 
 
-def _arm(study: str, name: str, runs: Sequence[FinishedRun], root: Path, found: Comparison) -> ArmResult:
+def _arm(study: str, name: str, runs: Sequence[FinishedRun], root: Path, found: Comparison) -> records.ArmResult:
     tests = [run.record["test"] for run in runs]
     more = [key for key in tests[0] if key not in NAMED and all(key in test for test in tests)]
 
-    def score(key: str) -> Interval:
+    def score(key: str) -> records.Interval:
         return mean_interval([test[key] for test in tests])
 
     f1 = {name: [float(found.f1[run][index]) for run in runs] for index, name in enumerate(found.classes)}
-    return ArmResult(
+    return records.ArmResult(
         strategy=name,
         letters=found.letters[name],
         runs=[
-            RunEntry(
+            records.RunEntry(
                 seed=run.folder.seed,
                 fold=run.folder.fold,
                 folder=run.folder.path.relative_to(root).as_posix(),
@@ -114,18 +103,18 @@ def _arm(study: str, name: str, runs: Sequence[FinishedRun], root: Path, found: 
     )
 
 
-def _lr_trials(path: Path) -> list[LrTrial]:
+def _lr_trials(path: Path) -> list[records.LrTrial]:
     """Learning rates that `experiments.table` tried for an arm; none if the file is missing."""
     trials = json.loads(path.read_text())["trials"] if path.is_file() else []
-    return [LrTrial(lr=trial["lr"], val_f1_macro=trial["val_f1_macro"]) for trial in trials]
+    return [records.LrTrial(lr=trial["lr"], val_f1_macro=trial["val_f1_macro"]) for trial in trials]
 
 
-def _clean(runs: Sequence[FinishedRun]) -> Clean | None:
+def _clean(runs: Sequence[FinishedRun]) -> records.Clean | None:
     known = [part for run in runs if (part := run.record.get("clean")) and part["images"]]
     if len(known) < len(runs):
         return None
     left_out = sum(run.record["test"]["images"] - run.record["clean"]["images"] for run in runs)
-    return Clean(
+    return records.Clean(
         rule=known[0]["rule"],
         images=round(sum(part["images"] for part in known) / len(known)),
         left_out=left_out / len(runs),
@@ -134,7 +123,7 @@ def _clean(runs: Sequence[FinishedRun]) -> Clean | None:
     )
 
 
-def _cost(ledgers: Sequence[Mapping[str, Any] | None]) -> Cost | None:
+def _cost(ledgers: Sequence[Mapping[str, Any] | None]) -> records.Cost | None:
     """Mean cost of a run; None if a run has no ledger."""
     totals = [ledger["total"] for ledger in ledgers if ledger]
     if len(totals) < len(ledgers):
@@ -149,23 +138,23 @@ def _cost(ledgers: Sequence[Mapping[str, Any] | None]) -> Cost | None:
 
     seconds = mean_interval([total["seconds"] for total in totals])
     speeds = [total["images"] / total["train_seconds"] for total in totals if total["train_seconds"]]
-    return Cost(
+    return records.Cost(
         trainable=max(int(total["trainable"]) for total in totals),
         forward_flops=over(mean, "forward_flops"),
         backward_flops=over(mean, "backward_flops"),
         computed_flops=over(mean, "computed_flops"),
-        seconds=Seconds(mean=seconds.mean, std=seconds.std),
+        seconds=records.Seconds(mean=seconds.mean, std=seconds.std),
         images_per_second=mean(speeds) if speeds else None,
         peak_memory_mb=over(max, "peak_memory_mb"),
         energy_joules=over(mean, "energy_joules"),
     )
 
 
-def _provenance(study: str, runs: Sequence[FinishedRun], root: Path, found: Comparison) -> Provenance:
+def _provenance(study: str, runs: Sequence[FinishedRun], root: Path, found: Comparison) -> records.Provenance:
     own = [key for kind in ("runs", "repetitions", "arms") for key in MAY_DIFFER[kind]]
     configs = [{key: value for key, value in flat(run.config) if not is_under(key, own)} for run in runs]
     shared = {key: value for key, value in configs[0].items() if all(c.get(key, ...) == value for c in configs)}
-    return Provenance(
+    return records.Provenance(
         command=shlex.join(["python", "-m", "experiments.results", "--study", study]),
         date=datetime.datetime.now(datetime.UTC).isoformat(timespec="seconds"),
         commits=_different(run.record["git_commit"] for run in runs),

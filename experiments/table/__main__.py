@@ -31,11 +31,10 @@ def main(args: Sequence[str] | None = None) -> None:
     args = list(sys.argv[1:] if args is None else args)
     end = args.index("--") if "--" in args else len(args)
     given = parse(args[:end])
-    overrides = tuple(args[end + 1 :])
     before = signal.signal(signal.SIGTERM, signal.default_int_handler)
     try:
         with quiet_lightning():
-            code = run_table(given, overrides)
+            code = run_table(given, tuple(args[end + 1 :]))
     except KeyboardInterrupt:
         print(f"\ninterrupted: {AGAIN}", file=sys.stderr)
         code = 130

@@ -71,9 +71,8 @@ def shared_number(budget: Budget, configs: Mapping[str, Config]) -> int:
         if REFERENCE not in given:
             stop(f"--budget cost counts in epochs of the arm {REFERENCE}: add it to --strategies")
         given = {REFERENCE: given[REFERENCE]}
-    values = set(given.values())
-    number = next(iter(values))
-    if len(values) > 1:
+    number, *others = set(given.values())
+    if others:
         arms = ", ".join(f"{arm} has {value}" for arm, value in given.items())
         stop(f"--budget {budget}: {arms}: give all arms the same, with -- --{key} N")
     if not isinstance(number, int) or number < 1:
@@ -99,14 +98,12 @@ def within_budget(
     totals: dict[str, float] = {}
     for arm, config in configs.items():
         epochs = look_up(config, "trainer.max_epochs")
-        length = epochs
-        if budget == "steps":  # epochs must not end a run before its steps
-            epochs = epochs if isinstance(epochs, int) and epochs > 0 else NOMINAL_EPOCHS
-            length = -1
-        elif budget == "cost":
+        if budget == "cost":
             epochs = number if arm == REFERENCE else epochs_at_cost(costs[arm], number)
-            length = epochs
-        lengths[arm] = replaced(config, "trainer.max_epochs", length)
+        elif budget == "steps" and not (isinstance(epochs, int) and epochs > 0):
+            epochs = NOMINAL_EPOCHS
+        # Epochs must not end a run before its steps.
+        lengths[arm] = replaced(config, "trainer.max_epochs", -1 if budget == "steps" else epochs)
         totals[arm] = costs[arm].total(epochs)
     return lengths, totals
 

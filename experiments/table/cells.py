@@ -12,7 +12,7 @@ from functools import cached_property
 from pathlib import Path
 from typing import Any
 
-from experiments.configs import Difference, differences, look_up, replaced, short
+from experiments.configs import differences, look_up, replaced, short
 from experiments.runs import RunFolder, State
 from experiments.studies import study_of
 
@@ -116,14 +116,12 @@ class Cell:
         if saved is None:
             return None
         expected = replaced(self.expected, LR, look_up(saved, LR)) if free_rate else self.expected
-        found = next(differences(expected, saved), None)
-        return None if found is None else self._says(found)
-
-    def _says(self, found: Difference) -> str:
-        return (
-            f"{self.run.path} has {short(found.key)} {found.second}, and this table asks for {found.first}: "
-            "pass another --root, or remove the run"
-        )
+        for found in differences(expected, saved):
+            return (
+                f"{self.run.path} has {short(found.key)} {found.second}, and this table asks for {found.first}: "
+                "pass another --root, or remove the run"
+            )
+        return None
 
     def log_end(self, lines: int = 10) -> list[str]:
         """Last lines that its processes printed."""

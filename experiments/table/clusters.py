@@ -17,7 +17,6 @@ from experiments.table.cells import Cell, run_cell
 from experiments.table.launchers import Events
 
 CHECKOUT = Path(__file__).parents[2]
-FAILED = (1, None, None)  # exit code, log and packed folder of a task that gave nothing
 
 
 def on_ray(cells: Sequence[Cell], jobs: int | None = None, address: str = "auto") -> Events:
@@ -56,7 +55,7 @@ def on_ray(cells: Sequence[Cell], jobs: int | None = None, address: str = "auto"
             try:
                 code, log, packed = ray.get(done)
             except ray.exceptions.RayError as error:
-                code, log, packed = FAILED
+                code, log, packed = 1, None, None
                 with cell.log.open("a") as file:
                     file.write(f"Ray gave up: {error}\n")
             if log is not None:

@@ -5,12 +5,11 @@ import sys
 from collections.abc import Mapping, Sequence
 from contextlib import closing
 from math import isnan
-from typing import Any
 
 from basics.errors import stop
 from basics.files import write_json
 from basics.names import MONITOR
-from experiments.configs import look_up
+from experiments.configs import Config, look_up
 from experiments.studies import study_of
 from experiments.table import budget, clusters, launchers
 from experiments.table.cells import BUSY, FOLD, LR, Cell
@@ -60,10 +59,7 @@ def run_table(given: argparse.Namespace, overrides: tuple[str, ...]) -> int:
 
 
 def write_record(
-    given: argparse.Namespace,
-    overrides: Sequence[str],
-    configs: Mapping[str, Mapping[str, Any]],
-    costs: Mapping[str, float],
+    given: argparse.Namespace, overrides: Sequence[str], configs: Mapping[str, Config], costs: Mapping[str, float]
 ) -> None:
     """Write table.json: which runs the table has, and what they share."""
     names = ("study", "strategies", "seeds", "folds", "budget", "lr_trials")
@@ -78,7 +74,7 @@ def write_record(
 
 
 def cells_of(
-    given: argparse.Namespace, overrides: tuple[str, ...], configs: Mapping[str, Mapping[str, Any]]
+    given: argparse.Namespace, overrides: tuple[str, ...], configs: Mapping[str, Config]
 ) -> tuple[list[Cell], list[Cell]]:
     """List trials and final runs, seed by seed, so that an unfinished table has something of each arm."""
 

@@ -5,9 +5,13 @@ there already; without one the same definition goes to a file.
 """
 
 import os
+import random
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+
+import wandb_workspaces.reports.v2 as wr
+import wandb_workspaces.workspaces as ws
 
 import datamodules
 from basics.errors import stop
@@ -29,16 +33,12 @@ MEAN = {"groupby_aggfunc": "mean", "groupby_rangefunc": "stddev"}  # over the ru
 
 def curves() -> list[Any]:
     """Plots of every epoch: mean over the runs of a group, the band is one standard deviation."""
-    import wandb_workspaces.reports.v2 as wr
-
     shown = {MONITOR: "Validation macro-F1", "val/loss": "Validation loss", "train/loss": "Training loss"}
     return [wr.LinePlot(title=title, x="epoch", y=[key], title_x="epoch", **MEAN) for key, title in shown.items()]
 
 
 def costs() -> list[Any]:
     """Scores of the test, one bar a group, and against what training has cost, one point a run."""
-    import wandb_workspaces.reports.v2 as wr
-
     axes = {
         "cost/flops": "operations of training",
         "cost/seconds": "seconds of training",
@@ -57,21 +57,16 @@ def costs() -> list[Any]:
 
 def class_bars(class_names: Sequence[str]) -> list[Any]:
     """F1 of every class of the test."""
-    import wandb_workspaces.reports.v2 as wr
-
     return [wr.BarPlot(title=f"Test F1: {name}", metrics=[f"test/f1/{name}"], **MEAN) for name in class_names]
 
 
 def confusion_matrices() -> list[Any]:
     """The chart of `wandb.plot.confusion_matrix`, of every run that is shown, and what the runs differ in."""
-    import wandb_workspaces.reports.v2 as wr
-
-    fields = ("Actual", "Predicted", "nPredictions")
     return [
         wr.CustomChart(
             query={"summaryTable": {"tableKey": "test/confusion_matrix_table"}},
             chart_name="wandb/confusion_matrix/v1",
-            chart_fields={field: field for field in fields},
+            chart_fields={field: field for field in ("Actual", "Predicted", "nPredictions")},
             chart_strings={"title": "Confusion matrices of the test"},
         ),
         wr.RunComparer(diff_only="split"),
@@ -85,8 +80,6 @@ def workspace(entity: str, project: str) -> Any:
         entity: Owner of the project; empty where nobody is logged in.
         project: Name of the project.
     """
-    import wandb_workspaces.workspaces as ws
-
     sections = {"Curves": curves(), "Scores and cost": costs(), "Confusion matrices": confusion_matrices()}
     sections |= {f"F1 by class: {study}": class_bars(names) for study, names in CLASSES.items()}
     made = ws.Workspace(
@@ -111,8 +104,6 @@ def report(entity: str, project: str) -> Any:
             its number needs a login.
         project: Name of the project.
     """
-    import wandb_workspaces.reports.v2 as wr
-
     blocks: list[Any] = [wr.TableOfContents()]
     for study, class_names in CLASSES.items():
         runs = {
@@ -149,8 +140,6 @@ def save(entity: str, project: str, api: Any) -> list[str]:
     Returns:
         The addresses of the workspace and of the report.
     """
-    import wandb_workspaces.workspaces as ws
-
     if project not in {found.name for found in api.projects(entity)}:
         stop(
             f"W&B has no project {entity}/{project} yet: train something, or upload what there is with make wandb-sync"
@@ -168,19 +157,15 @@ def save(entity: str, project: str, api: Any) -> list[str]:
 
 def definition(project: str) -> dict[str, Any]:
     """Definition that `save` would send, as W&B's app stores it, with the same ids in every call."""
-    import random
-
-    import wandb_workspaces.workspaces  # noqa: F401  (draws numbers while it is imported)
-
     state = random.getstate()
     random.seed(0)  # wandb-workspaces draws the ids of panels
     try:
         views = {"workspace": workspace("", project), "report": report("", project)}
     finally:
         random.setstate(state)
-    models = {name: view._to_model() for name, view in views.items()}
     specs = {
-        name: model.spec.model_dump(mode="json", by_alias=True, exclude_none=True) for name, model in models.items()
+        name: view._to_model().spec.model_dump(mode="json", by_alias=True, exclude_none=True)
+        for name, view in views.items()
     }
     return {"project": project, "title": TITLE, **specs}
 
@@ -190,7 +175,6 @@ def write() -> None:
     project = os.environ.get("WANDB_PROJECT", PROJECT)
     if not logged_in() or os.environ.get("WANDB_MODE") in ("offline", "dryrun", "disabled"):
         path = Path("results", "dashboard.json")
-        path.parent.mkdir(exist_ok=True)
         write_json(path, definition(project))
         print(f"wrote {path}: nobody is logged in to W&B; to create both there: wandb login && make dashboard")
         return
