@@ -140,9 +140,10 @@ def test_a_worker_does_not_take_a_run_of_other_values(fake, tmp_path):
 @pytest.mark.slow  # four processes that import everything anew
 def test_a_killed_run_ends_as_one_that_was_not(tiny_transfer, tmp_path):
     overrides = (*map(str, tiny_transfer[2:]), "--trainer.max_epochs", "4")
+    config, _ = read_arm(["--config", "configs/fer_full.yaml", *overrides])
     scores = []
     for name, kills in (("whole", False), ("killed", True)):
-        cell = cell_of("fer", "full", 0, root=tmp_path / name, overrides=overrides)
+        cell = Cell("fer", "full", 0, root=tmp_path / name, overrides=overrides, arm_config=config)
 
         def kill(process, cell=cell):
             while len(cell.run.rows()) < 2 or not (cell.run.path / "checkpoints/last.ckpt").is_file():

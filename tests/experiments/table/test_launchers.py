@@ -98,7 +98,7 @@ def test_a_local_ray_cluster_runs_cells_and_brings_them_back(three, tmp_path, mo
     import ray
 
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setattr(launchers, "ray_task", fake_ray_task)
+    monkeypatch.setattr(clusters, "ray_task", fake_ray_task)
     (tmp_path / "trouble.json").write_text('{"fer/full/seed1": "fail"}')
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
@@ -106,7 +106,7 @@ def test_a_local_ray_cluster_runs_cells_and_brings_them_back(three, tmp_path, mo
         assert [ends[cell] for cell in three] == [0, 1, 0]
         assert (three[0].run.path / "checkpoints/last.ckpt").exists(), "the driver sees the folder"
         (tmp_path / "trouble.json").unlink()
-        monkeypatch.setattr(launchers, "ray_task", fake_blind_ray_task)
+        monkeypatch.setattr(clusters, "ray_task", fake_blind_ray_task)
         assert [code for _, code in on_ray(three[1:2]) if code is not None] == [0]
         assert three[1].state() == "finished"
         assert not (three[1].run.path / "checkpoints/last.ckpt").exists(), "the folder has travelled"
@@ -120,7 +120,7 @@ def test_ray_runs_a_task_again_whose_worker_has_died(three, tmp_path, monkeypatc
     import ray
 
     monkeypatch.setenv("RAY_USAGE_STATS_ENABLED", "0")
-    monkeypatch.setattr(launchers, "ray_task", fake_deadly_ray_task)
+    monkeypatch.setattr(clusters, "ray_task", fake_deadly_ray_task)
     ray.init(address="local", num_cpus=2, include_dashboard=False, log_to_driver=False)
     try:
         assert [code for _, code in on_ray(three[:1]) if code is not None] == [0]
@@ -153,7 +153,7 @@ def test_jobs_are_submitted_once_and_collected_later(three, tmp_path, capsys, mo
     import submitit
 
     (tmp_path / "trouble.json").write_text('{"fer/full/seed1": "fail", "fer/full/seed2": "hang"}')
-    monkeypatch.setattr(launchers, "SlurmJob", FakeJob)
+    monkeypatch.setattr(clusters, "SlurmJob", FakeJob)
     # submitit's local jobs are not in a queue that could be asked for them later.
     monkeypatch.setattr(submitit.LocalJob, "done", lambda job: job.paths.result_pickle.exists())
     assert list(on_slurm(three, cluster="local")) == []
