@@ -15,32 +15,22 @@ def options(backbone):
     return ["--model.backbone", backbone, "--model.weights", "none", "--data.image_size", IMAGE_SIZES[backbone]]
 
 
-def fits():
-    """Every arm of one study with every backbone; the quick ones have every arm and every backbone at least once."""
-    for number, config in enumerate(path for path in CONFIGS if path.name.startswith("fer_")):
+def cases(study=""):
+    """Every arm with every backbone; the quick cases have every arm and every backbone at least once."""
+    for number, config in enumerate(path for path in CONFIGS if path.name.startswith(study)):
         for backbone in BACKBONES:
-            quick = backbone == BACKBONES[number % len(BACKBONES)]
-            marks = [] if quick else [pytest.mark.slow]
+            marks = [] if backbone == BACKBONES[number % len(BACKBONES)] else [pytest.mark.slow]
             yield pytest.param(config, backbone, marks=marks, id=f"{config.stem}-{backbone}")
 
 
-def plans():
-    """Every arm of both studies with every backbone; of DeepWeeds, whose arms are those of FER2013, one is quick."""
-    for config in CONFIGS:
-        for backbone in BACKBONES:
-            quick = config.name.startswith("fer_") or (config.stem, backbone) == ("deepweeds_partial", "test_vit")
-            marks = [] if quick else [pytest.mark.slow]
-            yield pytest.param(config, backbone, marks=marks, id=f"{config.stem}-{backbone}")
-
-
-@pytest.mark.parametrize(("config", "backbone"), plans())
+@pytest.mark.parametrize(("config", "backbone"), cases())
 def test_the_plan_of_every_arm_fits_every_backbone(config, backbone, lightning, tiny, capsys):
     lightning("plan", "--config", config, *tiny, "--trainer.max_epochs", 12, *options(backbone))
     title = capsys.readouterr().out.splitlines()[0]
     assert title.strip().startswith(config.stem.split("_")[1] + ": ")
 
 
-@pytest.mark.parametrize(("config", "backbone"), fits())
+@pytest.mark.parametrize(("config", "backbone"), cases("fer_"))
 def test_every_arm_trains_every_backbone(config, backbone, lightning, tiny, tmp_path):
     short = ["--trainer.max_epochs", 5, "--data.train_fraction", 0.1]  # gradual has 5 phases
     lightning("fit", "--config", config, *tiny, *short, *options(backbone))
