@@ -9,7 +9,6 @@ drop anything, so that a resumed run can equal a whole one.
 
 import argparse
 import copy
-import hashlib
 import importlib.util
 import json
 import os
@@ -40,6 +39,7 @@ from torchmetrics import SumMetric
 
 from basics.blocks import replace_block
 from basics.errors import stop
+from basics.files import checksum
 from datamodules.sample_data import write_fer2013
 
 THIS = "this project"
@@ -136,7 +136,7 @@ class Probe(Callback):
     def on_train_epoch_end(self, trainer: L.Trainer, pl_module: L.LightningModule) -> None:
         """Hash all parameters, compare the ranks, and after the last frozen epoch the backbone with its copy."""
         vector = torch.cat([parameter.detach().reshape(-1) for parameter in pl_module.parameters()])
-        self.seen["sha256"] = hashlib.sha256(vector.numpy().tobytes()).hexdigest()
+        self.seen["sha256"] = checksum([vector.numpy()])
         if trainer.world_size > 1:
             vectors = [torch.empty_like(vector) for _ in range(trainer.world_size)]
             distributed.all_gather(vectors, vector)
