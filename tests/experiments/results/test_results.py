@@ -127,7 +127,7 @@ def test_what_is_written_can_be_read_and_broken_results_cannot(written, tmp_path
     assert error.count("\n") == 1
 
 
-@pytest.mark.parametrize("path", sorted(Path("results").glob("*.json")), ids=str)
+@pytest.mark.parametrize("path", [Path("results/fashion.json"), Path("results/fer.json")], ids=str)
 def test_committed_results_are_read_and_keep_their_shape(path, tmp_path):
     records.save(tmp_path / "again.json", records.load(path))
     assert (tmp_path / "again.json").read_text() == path.read_text()
