@@ -28,10 +28,10 @@ setup: .venv/.complete  ## Make .venv with the versions of requirements.lock (ab
 demo: setup  ## Pretrain, transfer to generated faces with three arms, print the table (2 minutes, no data needed)
 	.venv/bin/python -m experiments.demo
 
-test: setup  ## Run the tests (5 minutes on 2 cores)
+test: setup  ## Run the tests (5 to 6 minutes on 2 cores)
 	.venv/bin/python -m pytest $(ARGS)
 
-test-slow: setup  ## The long proofs (killed everywhere, and resumed), and the report in chromium (6 minutes)
+test-slow: setup  ## The long proofs (killed everywhere, and resumed), and the report in chromium (7 minutes)
 	.venv/bin/python -m pytest -m "slow or browser" $(ARGS)
 
 lint: setup  ## Style and types

@@ -45,6 +45,7 @@ def house(tmp_path):
     return tmp_path
 
 
+@pytest.mark.slow  # a copy of the project, whose modules are compiled anew
 def test_the_arm_is_in_the_table_and_has_a_target(house):
     def run(*command):
         env = os.environ | {"PYTHONPATH": str(house)}
