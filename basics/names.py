@@ -13,3 +13,5 @@ MISTAKES = "mistakes.json"
 CONFUSION = "confusion_matrix.png"
 PREDICTIONS = "predictions.csv"
 CHECKPOINTS = "checkpoints"
+
+TABLE = "table.json"  # in the folder of a study: the runs that a table has, and what they share

@@ -15,6 +15,7 @@ from rich.table import Table
 from torch import Tensor
 
 from basics.files import write_file, write_json
+from basics.names import ANSWERS, CONFUSION, COST, MISTAKES, SCORES
 from callbacks.confusion_plot import draw_confusion_matrix
 from callbacks.files import is_dev_run
 from callbacks.gather import GatheringCallback
@@ -83,7 +84,7 @@ class TestReport(GatheringCallback):
             "confusion_matrix": total.confusion_matrix,
             "data_fingerprint": data.fingerprint,
         }
-        cost = self.folder / "cost.json"
+        cost = self.folder / COST
         if cost.is_file():
             record["cost"] = json.loads(cost.read_text())
         if clean["images"]:
@@ -94,18 +95,18 @@ class TestReport(GatheringCallback):
         np.savez_compressed(
             file, labels=labels.numpy(), probabilities=probabilities.numpy(), clean=is_clean.numpy(), names=images
         )
-        write_file(self.folder / "test.npz", file.getvalue())
-        write_mistakes(self.folder / "mistakes.json", data, classifier, labels, probabilities)
-        write_file(self.folder / "confusion_matrix.png", draw_confusion_matrix(total.confusion_matrix, names))
+        write_file(self.folder / ANSWERS, file.getvalue())
+        write_mistakes(self.folder / MISTAKES, data, classifier, labels, probabilities)
+        write_file(self.folder / CONFUSION, draw_confusion_matrix(total.confusion_matrix, names))
         self._replace_metrics(record)  # last: if it is there, the other files are
-        print(f"wrote {self.folder / 'metrics.json'}, test.npz, mistakes.json and confusion_matrix.png")
+        print(f"wrote {self.folder / SCORES}, {ANSWERS}, {MISTAKES} and {CONFUSION}")
         for logger in trainer.loggers:
             if isinstance(logger, WandbLogger):
                 log_scores(logger, total, names)
 
     def _replace_metrics(self, record: Mapping[str, Any]) -> None:
         """Write metrics.json; print a line if that replaces the scores of another checkpoint or another test set."""
-        path = self.folder / "metrics.json"
+        path = self.folder / SCORES
         if path.is_file():
             old = json.loads(path.read_text())
             for key in ("checkpoint", "data_fingerprint"):

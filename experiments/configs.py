@@ -47,9 +47,6 @@ class Difference:
     first: Any
     second: Any
 
-    def __str__(self) -> str:
-        return f"{short(self.key)} {self.first} and {self.second}"
-
 
 def differences(first: Config, second: Config, *between: Between) -> Iterator[Difference]:
     """Compare two resolved configs.
@@ -80,12 +77,12 @@ def flat(config: Config, prefix: str = "") -> Iterator[tuple[str, Any]]:
             yield prefix + name, value
 
 
-def look_up(config: Config, key: str, default: Any = None) -> Any:
-    """Value of a dotted key, `init_args` included; the default if there is none."""
+def look_up(config: Config, key: str) -> Any:
+    """Value of a dotted key, `init_args` included; None if there is none."""
     value: Any = config
     for name in key.split("."):
         if not isinstance(value, Mapping) or name not in value:
-            return default
+            return None
         value = value[name]
     return value
 

@@ -60,22 +60,30 @@ class SaveConfig(SaveConfigCallback):
 
 
 class CLI(LightningCLI):
-    """LightningCLI with run folders, exact evaluation and errors of one line."""
+    """LightningCLI with run folders, exact evaluation and errors of one line.
+
+    Raises:
+        UserError: A mistake in the command line, or options that Lightning refuses: a device that is not there, fewer
+            epochs than a checkpoint has.
+    """
 
     def __init__(self, args: Sequence[str]) -> None:
-        super().__init__(
-            Classifier,
-            ImageDataModule,
-            subclass_mode_model=True,
-            subclass_mode_data=True,
-            trainer_class=Trainer,
-            parser_class=Parser,
-            save_config_callback=SaveConfig,
-            trainer_defaults=DEFAULTS,
-            seed_everything_default=0,
-            auto_configure_optimizers=False,
-            args=list(args),
-        )
+        try:
+            super().__init__(
+                Classifier,
+                ImageDataModule,
+                subclass_mode_model=True,
+                subclass_mode_data=True,
+                trainer_class=Trainer,
+                parser_class=Parser,
+                save_config_callback=SaveConfig,
+                trainer_defaults=DEFAULTS,
+                seed_everything_default=0,
+                auto_configure_optimizers=False,
+                args=list(args),
+            )
+        except MisconfigurationException as error:
+            raise UserError(str(error)) from error
 
     def add_arguments_to_parser(self, parser: LightningArgumentParser) -> None:
         """Add the options of the run; the class names come from the data."""
@@ -117,7 +125,7 @@ class CLI(LightningCLI):
         """Settle the run's folder first; callbacks and logger write there.
 
         Raises:
-            UserError: The run must not write there, or Lightning refuses the options of the trainer.
+            UserError: The run must not write there.
         """
         options: RunOptions = self.command.run
         trainer = self.command.trainer
@@ -136,10 +144,7 @@ class CLI(LightningCLI):
         kwargs["enable_checkpointing"] = True  # for Lightning EpochTable is one; the others depend on the option
         self.save_config_kwargs = {"folder": self.folder}
         self.trainer_defaults = {**DEFAULTS, "callbacks": self._callbacks(trained)}
-        try:
-            return super().instantiate_trainer(**kwargs)
-        except MisconfigurationException as error:  # a device that is not there, options that exclude each other
-            raise UserError(str(error)) from error
+        return super().instantiate_trainer(**kwargs)
 
     def _settle_checkpoint(self, fits: bool) -> Mapping[str, Any]:
         """Find the checkpoint, check that it may be resumed, and give the record of the run it belongs to."""
@@ -221,16 +226,13 @@ class CLI(LightningCLI):
         """Run the subcommand.
 
         Raises:
-            UserError: Scores or predictions without a trained model, or options that Lightning refuses when it runs.
+            UserError: Scores or predictions without a trained model.
         """
         if subcommand in ("validate", "test", "predict") and self.command.ckpt_path is None:
             raise UserError(
                 f"{subcommand} needs --ckpt_path: best, last or a file (the weights before training mean nothing)"
             )
-        try:
-            super()._run_subcommand(subcommand)
-        except MisconfigurationException as error:  # fewer epochs than a checkpoint has, for example
-            raise UserError(str(error)) from error
+        super()._run_subcommand(subcommand)
 
 
 class Resolved(CLI):

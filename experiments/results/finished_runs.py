@@ -12,6 +12,7 @@ import yaml
 from numpy.typing import NDArray
 
 from basics.errors import stop
+from basics.names import TABLE
 from experiments.configs import Between, differences
 from experiments.runs import RunFolder, fold_of
 from experiments.studies import in_order
@@ -121,7 +122,7 @@ def read_run(folder: RunFolder) -> FinishedRun:
 
 def table_of(root: Path, study: str) -> dict[str, Any]:
     """Content of table.json, in which `experiments.table` names its runs; empty if it did not make them."""
-    path = root / study / "table.json"
+    path = root / study / TABLE
     table: dict[str, Any] = json.loads(path.read_text()) if path.is_file() else {}
     return table
 

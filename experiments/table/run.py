@@ -8,7 +8,7 @@ from math import isnan
 
 from basics.errors import stop
 from basics.files import write_json
-from basics.names import MONITOR
+from basics.names import MONITOR, TABLE
 from experiments.configs import Config, look_up
 from experiments.studies import study_of
 from experiments.table import budget, clusters, launchers
@@ -70,7 +70,7 @@ def write_record(
         "cost": costs,
         "overrides": list(overrides),
     }
-    write_json(given.root / given.study / "table.json", record)
+    write_json(given.root / given.study / TABLE, record)
 
 
 def cells_of(
